@@ -1,0 +1,68 @@
+"""Classifier-free guidance as one phenomenon: the public names, one screen.
+
+Heavy libraries (matplotlib, pandas, scikit-learn, ...) are loaded by what first needs them.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from cfg_tutorial.diffusion import Gaussian, drop_labels, karras_sigmas, wrap
+from cfg_tutorial.domains import Batch, Domain, check_domain, load
+from cfg_tutorial.guidance import guide, guided, interval, ramp
+from cfg_tutorial.measures import Coverage
+from cfg_tutorial.samplers import sample_ancestral, sample_dpmpp_2m, sample_euler, sample_heun
+from cfg_tutorial.sweep import sweep  # at once: a module of this name must not take its place
+from cfg_tutorial.training import fit, load_checkpoint, save_checkpoint
+
+if TYPE_CHECKING:
+    import cfg_tutorial.app.check as check
+    from cfg_tutorial.domains.mixtures import GaussianMixture
+    from cfg_tutorial.plots import plot_coverage, source
+
+__version__ = "0.1.0"
+
+_LATER = {
+    "GaussianMixture": "domains.mixtures",
+    "plot_coverage": "plots",
+    "source": "plots",
+    "check": "app.check",
+}
+
+__all__ = [
+    "Batch",
+    "Coverage",
+    "Domain",
+    "Gaussian",
+    "GaussianMixture",
+    "check",
+    "check_domain",
+    "drop_labels",
+    "fit",
+    "guide",
+    "guided",
+    "interval",
+    "karras_sigmas",
+    "load",
+    "load_checkpoint",
+    "plot_coverage",
+    "ramp",
+    "sample_ancestral",
+    "sample_dpmpp_2m",
+    "sample_euler",
+    "sample_heun",
+    "save_checkpoint",
+    "source",
+    "sweep",
+    "wrap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'cfg_tutorial' has no attribute {name!r}")
+    module = importlib.import_module(f"cfg_tutorial.{_LATER[name]}")
+    return module if name == "check" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LATER])

@@ -1,0 +1,1 @@
+"""What a person starts: the command line, the atlas and the doctor. Knows no mathematics."""

@@ -1,0 +1,344 @@
+"""Checks under the exercises: they say which mistake an answer makes. They know no notebook.
+
+A check runs the learner's function on a few cases and compares what it does with what the right
+function and a list of mistaken ones do; it names the mistake that does the same, not the answer.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cfg_tutorial import guidance
+from cfg_tutorial.diffusion import drop_labels as right_drop_labels
+from cfg_tutorial.domains.mixtures import GaussianMixture
+from cfg_tutorial.measures import correct_counts
+
+
+class Verdict(str):
+    """What a check said; ``passed`` is None where nothing is written yet."""
+
+    passed: bool | None
+
+    def __new__(cls, text: str, passed: bool | None) -> "Verdict":
+        verdict = super().__new__(cls, text)
+        verdict.passed = passed
+        return verdict
+
+    def _ipython_display_(self) -> None:
+        """Show nothing more: the check has printed it."""
+
+
+def exercise(
+    right: Callable, mistakes: dict[str, Callable], tolerance: float = 1e-4
+) -> Callable[[Callable[[Any], Tensor]], Callable[[Any], Verdict]]:
+    """Make a check of a function that observes what an answer does.
+
+    Parameters
+    ----------
+    right : what a right answer does the same as
+    mistakes : message -> an answer that makes this mistake; the first that fits is named
+    tolerance : float, greatest difference of any observed number
+    """
+
+    def decorate(observe: Callable[[Any], Tensor]) -> Callable[[Any], Verdict]:
+        def judge(answer: Any) -> Verdict:
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    seen = observe(answer)
+            except NotImplementedError:
+                return Verdict("not written yet: fill in the cell above, then run this one.", None)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}".rstrip(".")
+                return Verdict(f"Your function stopped with {reason}.", False)
+            for message, other in {"Right.": right, **mistakes}.items():
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    expected = observe(other)
+                if same(seen, expected):
+                    return Verdict(message, other is right)
+            return Verdict(
+                "Not right, in a way that this check does not know. Take two numbers, work the "
+                "answer out on paper, and compare.",
+                False,
+            )
+
+        def same(a: Tensor, b: Tensor) -> bool:
+            return a.shape == b.shape and bool(torch.allclose(a, b, rtol=0, atol=tolerance))
+
+        @functools.wraps(observe)
+        def check(answer: Any) -> Verdict:
+            verdict = judge(answer)
+            print(f"{observe.__name__}: {verdict}")
+            return verdict
+
+        return check
+
+    return decorate
+
+
+def tensor_like(value: Any, like: Tensor) -> Tensor:
+    """Return ``value`` in float64, or raise where it is no tensor of that shape or not finite."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"it should return a tensor, not {type(value).__name__}")
+    if value.shape != like.shape:
+        raise ValueError(f"it should return {tuple(like.shape)} numbers, not {tuple(value.shape)}")
+    if not torch.isfinite(value).all():
+        raise ValueError("it returned a number that is not finite")
+    return value.detach().double()
+
+
+def _shift(step: float) -> Callable:
+    return lambda cond, uncond, scale: uncond + (scale + step) * (cond - uncond)
+
+
+@exercise(
+    guidance.guide,
+    {
+        "The two predictions have changed places: your scale 1 is unconditional, your scale 0 "
+        "conditional.": lambda cond, uncond, scale: cond + scale * (uncond - cond),
+        "Wrong sign: the greater your scale, the farther you go from the conditional "
+        "prediction.": lambda cond, uncond, scale: uncond - scale * (cond - uncond),
+        "Off by one: your scale 0 is conditional already. That is the paper's w; here 0 means "
+        "unconditional and 1 conditional.": _shift(1),
+        "Off by one: your scale 1 is unconditional still. You took 1 from a scale that counts "
+        "from the unconditional end.": _shift(-1),
+        "Your two weights do not sum to 1: where both predictions agree, guidance must change "
+        "nothing.": lambda cond, uncond, scale: scale * cond + (scale - 1) * uncond,
+        "You scale the conditional prediction, not its difference from the unconditional "
+        "one.": lambda cond, uncond, scale: uncond + scale * cond,
+        "The scale does nothing yet.": lambda cond, uncond, scale: cond,
+    },
+)
+def guide(answer: Any) -> Tensor:
+    """Check ``fn(cond, uncond, scale) -> Tensor``, the guided prediction; scale a float."""
+    cond = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
+    uncond = torch.tensor([[0.2, 0.7], [-1.5, 2.0]])
+    found = [answer(cond.clone(), uncond.clone(), scale) for scale in (0.0, 1.0, 2.5, -0.5)]
+    return torch.stack([tensor_like(f, cond) for f in found])
+
+
+def _always_two(model: Any, x: Tensor, level: Tensor, label: Tensor, scale: float) -> Tensor:
+    null = torch.full_like(label, model.null_label)
+    cond, uncond = model(x, level, label), model(x, level, null)
+    return guidance.guide(cond, uncond, scale)
+
+
+def _two_at_zero(model: Any, x: Tensor, level: Tensor, label: Tensor, scale: float) -> Tensor:
+    return (model if scale == 1 else functools.partial(_always_two, model, scale=scale))(
+        x, level, label
+    )
+
+
+def _two_at_one(model: Any, x: Tensor, level: Tensor, label: Tensor, scale: float) -> Tensor:
+    if scale == 0:
+        return model(x, level, torch.full_like(label, model.null_label))
+    return _always_two(model, x, level, label, scale)
+
+
+def _wrong_order(model: Any, x: Tensor, level: Tensor, label: Tensor, scale: float) -> Tensor:
+    return _right_guided(model, x, level, label, 1 - scale)
+
+
+def _null_is_zero(model: Any, x: Tensor, level: Tensor, label: Tensor, scale: float) -> Tensor:
+    if scale == 1:
+        return model(x, level, label)
+    uncond = model(x, level, torch.zeros_like(label))
+    return uncond if scale == 0 else guidance.guide(model(x, level, label), uncond, scale)
+
+
+def _right_guided(model: Any, x: Tensor, level: Tensor, label: Tensor, scale: float) -> Tensor:
+    return guidance.guided(model, scale)(x, level, label)
+
+
+@exercise(
+    _right_guided,
+    {
+        "The numbers are right, but at scales 0 and 1 you run both branches: count the rows that "
+        "the network has to do there.": _always_two,
+        "The numbers are right, but at scale 1 you pay for a branch that you do not "
+        "use.": _two_at_one,
+        "The numbers are right, but at scale 0 you pay for a branch that you do not "
+        "use.": _two_at_zero,
+        "The branches come in the wrong order: your scale 1 is the prediction without a "
+        "label.": _wrong_order,
+        "Your branch without a label asks for class 0. Each model says which label means none: "
+        "model.null_label.": _null_is_zero,
+        "Off by one: that is the paper's w, which is 0 where our scale is "
+        "1.": lambda model, x, level, label, scale: _right_guided(
+            model, x, level, label, scale + 1
+        ),
+        "The scale does nothing yet.": lambda model, x, level, label, scale: model(x, level, label),
+    },
+)
+def guided(answer: Any) -> Tensor:
+    """Check ``fn(model, x, level, label, scale) -> Tensor``, and the rows that the model ran."""
+    model = GaussianMixture([[-1.0, 0.0], [1.0, 0.5], [0.0, 2.0]], [0.1] * 3, _LAWS)
+    x, level = torch.tensor([[0.3, 0.1], [-0.4, 1.0], [0.2, 0.6]]), torch.tensor(0.8)
+    label, seen = torch.tensor([0, 1, 1]), []
+    for scale in (0.0, 1.0, 3.0):
+        model.rows_run = 0
+        found = tensor_like(answer(model, x, level, label, scale), x).flatten()
+        seen += [found, found.new_tensor([model.rows_run])]
+    return torch.cat(seen)
+
+
+_LAWS = [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]
+
+
+def _in_place(label: Tensor, p_uncond: float, null_label: int) -> Tensor:
+    label[torch.rand(len(label)) < p_uncond] = null_label
+    return label
+
+
+def _always_the_first(label: Tensor, p_uncond: float, null_label: int) -> Tensor:
+    dropped = torch.arange(len(label)) < p_uncond * len(label)
+    return label.masked_fill(dropped, null_label)
+
+
+@exercise(
+    right_drop_labels,
+    {
+        "One coin for the whole batch: either all of it loses its labels or none of it. Each row "
+        "needs its own coin.": lambda label, p, null: (
+            torch.full_like(label, null) if torch.rand(()) < p else label
+        ),
+        "You keep a label with probability p_uncond; that is how often it should be "
+        "dropped.": lambda label, p, null: right_drop_labels(label, 1 - p, null),
+        "Dropped rows become class 0, and class 0 has samples of its own. They should become "
+        "null_label.": lambda label, p, null: right_drop_labels(label, p, 0),
+        "Dropped rows become -1, which no network has an embedding for. They should become "
+        "null_label.": lambda label, p, null: right_drop_labels(label, p, -1),
+        "It is the same rows every time: they would never be seen with their label. Toss a coin "
+        "for each.": _always_the_first,
+        "Right numbers, but the labels that came in are changed too: the caller's batch has lost "
+        "them for good.": _in_place,
+        "No label is dropped yet.": lambda label, p, null: label,
+        "Every label is dropped: p_uncond is not used.": lambda label, p, null: torch.full_like(
+            label, null
+        ),
+    },
+)
+def drop_labels(answer: Any) -> Tensor:
+    """Check ``fn(label, p_uncond, null_label) -> Tensor (n,)``: what it does over 40 batches."""
+    given = torch.arange(3).repeat(1000)
+    label = given.clone()
+    drawn = []
+    for _ in range(40):
+        drawn.append(tensor_like(answer(label, 0.2, 3), given).long())
+        untouched = torch.equal(label, given)
+        label = given.clone()
+    changed = torch.stack(drawn) != given
+    share = changed.double().mean(1)
+    new = torch.stack(drawn)[changed].double()
+    same_rows = bool((changed == changed[0]).all())
+    whole = bool(((share == 0) | (share > 0.6) & (share == share.max())).all()) and not same_rows
+    return torch.tensor(
+        [
+            -1.0 if whole else round(share.mean().item(), 1),
+            new.mean().item() if len(new) else 0.0,
+            float(same_rows),
+            float(untouched),
+        ]
+    )
+
+
+@exercise(
+    lambda x, x0, sigma, sigma_next: x + (sigma_next - sigma) * (x - x0) / sigma,
+    {
+        "Wrong sign: you walk away from the prediction, and the picture grows "
+        "noisier.": lambda x, x0, sigma, sigma_next: x - (sigma_next - sigma) * (x - x0) / sigma,
+        "You take the prediction for the noise. It is the clean picture: the noise is what is "
+        "left when you take it from x.": lambda x, x0, sigma, sigma_next: (
+            x + (sigma_next - sigma) * x0
+        ),
+        "You go all the way to the prediction at once: it is a blur of all pictures that fit. "
+        "Take one step.": lambda x, x0, sigma, sigma_next: x0,
+        "The noise x - x0 has standard deviation sigma, and the step wants noise of standard "
+        "deviation 1.": lambda x, x0, sigma, sigma_next: x + (sigma_next - sigma) * (x - x0),
+        "You divide by sigma_next, where you are going; the noise in x is as large as "
+        "sigma.": lambda x, x0, sigma, sigma_next: x + (sigma_next - sigma) * (x - x0) / sigma_next,
+        "You keep all of the noise: after the step, sigma_next of it should be "
+        "left.": lambda x, x0, sigma, sigma_next: x,
+    },
+)
+def euler_step(answer: Any) -> Tensor:
+    """Check ``fn(x, x0, sigma, sigma_next) -> Tensor``: the state x one step later."""
+    x = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
+    x0 = torch.tensor([[0.2, 0.7], [-1.5, 2.0]])
+    pairs = [(2.0, 1.5), (0.7, 0.2)]
+    return torch.stack([tensor_like(answer(x.clone(), x0.clone(), *p), x) for p in pairs])
+
+
+def _window(inside: Callable, out: float = 1.0) -> Callable:
+    return lambda level, scale, lo, hi: torch.where(
+        inside(level, lo, hi), torch.full_like(level, scale), torch.full_like(level, out)
+    )
+
+
+@exercise(
+    _window(lambda level, lo, hi: (level > lo) & (level <= hi)),
+    {
+        "Outside the window you fall back to scale 0, the model without a label. Where guidance "
+        "is off, the model should still know the class.": _window(
+            lambda level, lo, hi: (level > lo) & (level <= hi), 0.0
+        ),
+        "Inside out: you guide everywhere but in the window.": _window(
+            lambda level, lo, hi: (level <= lo) | (level > hi)
+        ),
+        "Your window lacks its upper end hi and has its lower end lo. Noise falls from step to "
+        "step, so a step belongs to the level it starts from.": _window(
+            lambda level, lo, hi: (level >= lo) & (level < hi)
+        ),
+        "Your window has both ends: two windows that meet would both guide the step that starts "
+        "at lo.": _window(lambda level, lo, hi: (level >= lo) & (level <= hi)),
+        "Your window has neither end: no window guides the step that starts at hi.": _window(
+            lambda level, lo, hi: (level > lo) & (level < hi)
+        ),
+        "You never stop: below lo guidance should be off again.": _window(
+            lambda level, lo, hi: level <= hi
+        ),
+        "You start too early: above hi guidance should be off.": _window(
+            lambda level, lo, hi: level > lo
+        ),
+        "There is no window yet: the scale is the same at all levels.": _window(
+            lambda level, lo, hi: level > -1
+        ),
+    },
+)
+def interval(answer: Any) -> Tensor:
+    """Check ``fn(level, scale, lo, hi) -> Tensor``, the scale at each level (n,)."""
+    level = torch.tensor([40.0, 2.0, 1.5, 1.0, 0.25, 0.125, 0.0])
+    return tensor_like(answer(level, 3.0, 0.25, 1.5), level)
+
+
+@exercise(
+    correct_counts,
+    {
+        "These are the counts as they were read: nothing is corrected.": lambda read, confusion: (
+            read
+        ),
+        "You blur them once more: the reader has already sent true modes through the table, and "
+        "you want the way back.": lambda read, confusion: read @ confusion,
+        "You go back through the wrong side of the table: its rows are true modes, its columns "
+        "what was read.": lambda read, confusion: torch.linalg.solve(confusion, read),
+        "You give back what each mode lost, and leave in what it got from the "
+        "others.": lambda read, confusion: read / confusion.diagonal(),
+        "You take away what each mode gave to others; that much was lost already.": lambda r, c: (
+            r * c.diagonal()
+        ),
+        "You turned counts into shares on the way: as many samples should come out as went "
+        "in.": lambda read, confusion: correct_counts(read, confusion) / read.sum(),
+    },
+    tolerance=0.5,
+)
+def correct(answer: Any) -> Tensor:
+    """Check ``fn(read, confusion) -> Tensor (num_modes,)``, the true counts behind those read."""
+    confusion = torch.tensor(
+        [[0.9, 0.1, 0.0], [0.05, 0.8, 0.15], [0.02, 0.08, 0.9]], dtype=torch.float64
+    )
+    read = torch.tensor([500.0, 300.0, 200.0], dtype=torch.float64) @ confusion
+    return tensor_like(answer(read, confusion), read)

@@ -1,0 +1,67 @@
+"""The command `cfg-tutorial`. Reads arguments and hands them on; knows nothing of what runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib.metadata import version
+
+COMMANDS = """
+  cfg-tutorial atlas            draw every curve into the folder atlas/
+  cfg-tutorial atlas --quick    the shipped models only, in about a minute
+  cfg-tutorial doctor           say what is missing on this machine
+"""
+
+
+def positive(text: str) -> int:
+    """Turn an argument into an int of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more. Got {text} instead.")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the argument parser of `cfg-tutorial`."""
+    top = argparse.ArgumentParser(
+        prog="cfg-tutorial",
+        description="What classifier-free guidance buys and what it costs.",
+        epilog="examples:" + COMMANDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument(
+        "--version", action="version", version=f"cfg-tutorial {version('cfg-tutorial')}"
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    atlas = commands.add_parser("atlas", help="draw coverage against guidance scale")
+    atlas.add_argument("--out", default="atlas", metavar="FOLDER", help="where to (default: atlas)")
+    atlas.add_argument("--domains", nargs="+", metavar="NAME", help="which domains (default: all)")
+    atlas.add_argument("--seeds", type=positive, metavar="N", help="training seeds a domain")
+    atlas.add_argument("--samples", type=positive, metavar="N", help="samples a scale")
+    atlas.add_argument("--workers", type=positive, metavar="N", help="processes, one thread each")
+    atlas.add_argument("--quick", action="store_true", help="use the shipped models, train nothing")
+
+    commands.add_parser("doctor", help="check this machine, one line a requirement")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `cfg-tutorial` with the given arguments (the command line's by default).
+
+    Returns
+    -------
+    int, the exit status: 0 when all is well
+    """
+    args = parser().parse_args(arguments)
+    if args.command == "doctor":
+        from cfg_tutorial.app import doctor
+
+        return doctor.main()
+    from cfg_tutorial.app import atlas
+
+    return atlas.main(args) or 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,244 @@
+"""Guidance: turns a model into a guided model. Knows nothing of networks, noise or data.
+
+Sorted in order of increasing complexity.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Scale = float | Tensor | Callable[[Tensor], Any]
+
+# A scale this near to 0 or 1 is meant to be 0 or 1: 0.1 * 10 must not pay for two branches.
+ROUNDING = 1e-6
+
+
+def per_row(value: float | Tensor, like: Tensor) -> Tensor:
+    """Return ``value`` in the type of ``like`` (n, ...), a (n,) value as (n, 1, ...)."""
+    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
+
+
+def guide(cond: Tensor, uncond: Tensor, scale: float | Tensor) -> Tensor:
+    """Combine a conditional and an unconditional prediction: ``uncond + scale (cond - uncond)``.
+
+    Parameters
+    ----------
+    cond, uncond : Tensor (n, ...), finite predictions in the same units (x0, or log-probabilities)
+    scale : float or Tensor (n,), 0 unconditional, 1 conditional, above 1 guided
+
+    Source: Ho & Salimans 2022 (arXiv 2207.12598); their w is ``scale - 1``. Written as an
+    interpolation it is exact at 0 and at 1, which the sum above is not. Lesson: 01_mixtures.
+    """
+    return uncond.lerp(cond, per_row(scale, cond))
+
+
+class Schedule:
+    """A guidance scale that depends on the level, and the levels (``edges``) where it jumps."""
+
+    def __init__(self, at: Callable[[Tensor], Tensor], edges: tuple[float, ...] = ()):
+        self.at, self.edges = at, edges
+
+    def __call__(self, level: Tensor) -> Tensor:
+        return self.at(level)
+
+
+def interval(scale: float | Tensor, lo: float = 0.0, hi: float = math.inf) -> Schedule:
+    """Return the schedule that is ``scale`` for lo < level <= hi and 1 elsewhere.
+
+    Parameters
+    ----------
+    scale : float or Tensor (n,)
+    lo, hi : float, in units of the level (sigma, or the masked fraction)
+
+    Raises
+    ------
+    ValueError : ``scale`` is not finite and real, or not 0 <= lo < hi
+
+    Source: Kynkaanniemi et al. 2024 (arXiv 2404.07724). Lesson: 01_mixtures.
+    """
+    scale = check_scale(scale, "scale", "interval")
+    if not 0 <= lo < hi:
+        raise ValueError(
+            "The 'lo' and 'hi' parameters of interval must be 0 <= lo < hi. "
+            f"Got {lo}, {hi} instead."
+        )
+
+    def at(level: Tensor) -> Tensor:
+        low, high = (torch.as_tensor(edge, dtype=level.dtype) for edge in (lo, hi))
+        return torch.where((low < level) & (level <= high), scale.to(level), 1.0)
+
+    return Schedule(at, tuple(edge for edge in (lo, hi) if 0 < edge < math.inf))
+
+
+def ramp(
+    start: float | Tensor, end: float | Tensor, hi: float, lo: float, rho: float = 7.0
+) -> Schedule:
+    """Return the schedule that goes from ``start`` at level hi to ``end`` at lo, constant beyond.
+
+    Parameters
+    ----------
+    start, end : float or Tensor (n,)
+    hi, lo : float, levels, hi > lo >= 0
+    rho : float, the ramp is linear in level^(1/rho); 7 for sigma, 1 for tokens
+
+    Raises
+    ------
+    ValueError : ``start`` or ``end`` is not finite and real, not 0 <= lo < hi, or rho <= 0
+
+    Source: after Wang et al. 2024 (arXiv 2404.13040). Lesson: 01_mixtures.
+    """
+    start, end = check_scale(start, "start", "ramp"), check_scale(end, "end", "ramp")
+    if not (0 <= lo < hi < math.inf and rho > 0):
+        raise ValueError(
+            "The 'hi', 'lo' and 'rho' parameters of ramp must be 0 <= lo < hi < inf and rho > 0. "
+            f"Got hi={hi}, lo={lo}, rho={rho} instead."
+        )
+    top, bottom = hi ** (1 / rho), lo ** (1 / rho)
+
+    def at(level: Tensor) -> Tensor:
+        done = ((top - level ** (1 / rho)) / (top - bottom)).clamp(0, 1)
+        return start.to(level) + done * (end.to(level) - start.to(level))
+
+    return Schedule(at)
+
+
+def check_scale(value: Any, name: str = "guidance_scale", where: str = "guided") -> Tensor:
+    """Return ``value`` as a 0-d or (n,) real, finite tensor, or raise a ValueError."""
+    try:
+        scale = torch.as_tensor(value)
+        real = not scale.is_complex() and scale.ndim < 2 and bool(torch.isfinite(scale).all())
+    except (TypeError, ValueError, RuntimeError):
+        real = False
+    if not real:
+        raise ValueError(
+            f"The '{name}' parameter of {where} must be a finite real number, a (n,) tensor of "
+            f"them, or a callable of the level. Got {value!r} instead."
+        )
+    return scale
+
+
+def check_label(label: Any, n: int, highest: int | Tensor, where: str) -> Tensor:
+    """Return ``label`` as an integer tensor (n,), or (n, k), from 0 to ``highest``.
+
+    Raises
+    ------
+    ValueError : wrong type, wrong number of rows, or a class that is not known
+    """
+    label, top = torch.as_tensor(label), torch.as_tensor(highest)
+    if label.ndim == 0:
+        label = label.expand(n)
+    whole = not (label.is_floating_point() or label.is_complex() or label.dtype == torch.bool)
+    if not whole or label.shape != (n, *top.shape):
+        raise ValueError(
+            f"The 'label' parameter of {where} must be an integer tensor of shape "
+            f"{(n, *top.shape)}. Got {label.dtype} of shape {tuple(label.shape)} instead."
+        )
+    if ((label < 0) | (label > top.to(label.device))).any():
+        raise ValueError(
+            f"The 'label' parameter of {where} must be from 0 to {top.tolist()}. "
+            f"Got {label.min().item()} to {label.max().item()} instead."
+        )
+    return label
+
+
+class Guided(nn.Module):
+    """A model, guided: called as any model is; ``guided`` makes it.
+
+    An nn.Module, so that ``eval``, ``train``, ``to`` and ``double`` reach the model inside.
+    """
+
+    def __init__(self, model: Any, guidance_scale: Scale):
+        super().__init__()
+        self.model = model
+        self.guidance_scale = (
+            guidance_scale if callable(guidance_scale) else check_scale(guidance_scale)
+        )
+        for name in ("num_classes", "null_label", "p_uncond", "mask_token", "vocab_size"):
+            if hasattr(model, name):
+                setattr(self, name, getattr(model, name))
+        jumps = {*getattr(model, "edges", ()), *getattr(guidance_scale, "edges", ())}
+        self.edges = tuple(sorted(jumps, reverse=True))
+        if not isinstance(model, nn.Module):
+            self.training = False
+
+    def scale_at(self, x: Tensor, level: Tensor) -> Tensor:
+        """Return the scale of each row of x (n, ...): (n,) in x's type, rounded to 0 and 1."""
+        scale = self.guidance_scale
+        scale = check_scale(scale(level)) if callable(scale) else scale
+        if scale.ndim and len(scale) != len(x):
+            raise ValueError(
+                "The 'guidance_scale' parameter of guided must have one value a row of x, "
+                f"{len(x)} of them. Got {len(scale)} instead."
+            )
+        scale = scale.to(x).expand(len(x))
+        for exact in (0.0, 1.0):
+            scale = scale.masked_fill((scale - exact).abs() < ROUNDING, exact)
+        return scale
+
+    def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
+        level = torch.as_tensor(level, dtype=x.dtype, device=x.device)
+        null = torch.as_tensor(self.null_label).to(label).expand_as(label)
+        is_null = (label == null).reshape(len(x), -1).all(1)
+        scale = self.scale_at(x, level).masked_fill(is_null, 1.0)  # there both branches agree
+        with_cond, with_uncond = scale != 0, scale != 1
+        if not with_uncond.any():
+            return self.model(x, level, label)
+        if not with_cond.any():
+            return self.model(x, level, null)
+
+        rows = torch.cat([with_cond.nonzero(), with_uncond.nonzero()]).squeeze(1)
+        labels = torch.cat([label[with_cond], null[with_uncond]])
+        prediction = self.model(x[rows], level[rows] if level.ndim else level, labels)
+        cond_at = with_cond.cumsum(0) - 1
+        uncond_at = int(with_cond.sum()) + with_uncond.cumsum(0) - 1
+        # A row without a branch takes the other in its place: guide then returns it unchanged.
+        cond = prediction[torch.where(with_cond, cond_at, uncond_at)]
+        uncond = prediction[torch.where(with_uncond, uncond_at, cond_at)]
+        return _keep_forbidden(guide(cond, uncond, scale), cond, uncond)
+
+
+def _keep_forbidden(combined: Tensor, cond: Tensor, uncond: Tensor) -> Tensor:
+    """Keep at -inf what either branch forbids; between infinities ``guide`` would give NaN."""
+    forbidden = cond.isneginf() | uncond.isneginf()
+    if not forbidden.any():
+        return combined
+    if forbidden.all(-1).any():
+        raise ValueError(
+            "The 'model' parameter of guided must allow something at every place. "
+            "Got a place where the two branches together forbid everything instead."
+        )
+    return combined.masked_fill(forbidden, -torch.inf)
+
+
+def guided(model: Any, guidance_scale: Scale) -> Guided:
+    """Classifier-free guidance: a model, and the same model guided is again a model.
+
+    ``guided(guided(m, a), b)`` is ``guided(m, a * b)``, and the null label is a fixed point.
+
+    Parameters
+    ----------
+    model : callable (x, level, label) -> prediction, with ``num_classes`` and ``null_label``
+    guidance_scale : float, Tensor (n,) with one scale a row, or a callable of the level
+        (a Tensor, 0-d or (n,)); 0 unconditional, 1 conditional (the paper's w is this minus 1)
+
+    Returns
+    -------
+    callable (x, level, label) -> prediction. Rows at scale 0 or 1 cost one forward, others two.
+
+    Raises
+    ------
+    ValueError : a scale that is not finite and real or not one a row; a model trained without
+        label dropout (``p_uncond`` 0), which has no unconditional branch
+
+    Source: Ho & Salimans 2022 (arXiv 2207.12598). Lesson: 01_mixtures.
+    """
+    if getattr(model, "p_uncond", None) == 0:
+        raise ValueError(
+            "The 'model' parameter of guided must have been trained with label dropout, "
+            "p_uncond > 0. Got a model with p_uncond = 0 instead."
+        )
+    return Guided(model, guidance_scale)

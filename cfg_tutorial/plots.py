@@ -1,0 +1,244 @@
+"""Figures: draws what it is given and returns what it drew. Knows nothing of models."""
+
+import inspect
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cfg_tutorial.measures import t_interval
+
+# Colours that the colour-blind tell apart (Okabe and Ito 2008); a source keeps its colour anywhere.
+STYLES: dict[str, dict[str, Any]] = {
+    "trained": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
+    "shipped": {"color": "#56B4E9", "linestyle": "-", "marker": "s"},
+    "exact": {"color": "#000000", "linestyle": "--", "marker": "^"},
+    "equation": {"color": "#009E73", "linestyle": (0, (1, 1)), "marker": "x"},
+    "tilted": {"color": "#D55E00", "linestyle": "-.", "marker": "v"},
+}
+NAMES = {
+    "trained": "trained here",
+    "shipped": "shipped weights",
+    "exact": "exact model, sampled",
+    "equation": "exact equation",
+    "tilted": "tilted law (not what is sampled)",
+}
+LABELS = {
+    "mode_coverage": "mode coverage (share of the class's modes)",
+    "effective_modes": "effective modes (number)",
+    "captured_mass": "captured mass (share of the class's law)",
+    "alignment": "alignment, mean p(class | mode)",
+    "validity": "validity (share of samples)",
+    "spread": "within-mode spread (1 = real data)",
+    "kernel_distance": "kernel distance (squared MMD)",
+    "saturation": "saturation (share of pixels at a limit)",
+    "scale": "guidance_scale (0 none, 1 conditional)",
+}
+
+
+class Source(str):
+    """Source code that a notebook shows as code."""
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self}\n```"
+
+
+def source(thing: Any) -> Source:
+    """Return the package's own code of a function or class, to be read in a notebook."""
+    return Source(textwrap.dedent(inspect.getsource(thing)).rstrip())
+
+
+def plot_coverage(
+    table: Any,
+    measure: str = "mode_coverage",
+    against: str = "scale",
+    titles: Mapping[str, str] | None = None,
+) -> Any:
+    """Return a figure of a measure against the guidance scale, or against another measure.
+
+    Each training seed is a thin line, their mean a thick one, the band its 95 % t interval. Beside
+    them, where the table has them: the exact model's curve, the exact equation's, the tilted law,
+    the band of a perfect sampler of the class and the value of fresh real data.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of ``sweep``, with references or without
+    measure : what is on the y axis: "mode_coverage", "effective_modes", ...
+    against : "scale", or a measure such as "alignment"; points are then labelled by their scale
+    titles : domain to the words above its panel
+
+    Raises
+    ------
+    ValueError : the table has no such measure
+    """
+    import matplotlib.pyplot as plt
+
+    means = table[table.label == "mean"]
+    for name, wanted in (("measure", measure), ("against", against)):
+        if wanted != "scale" and wanted not in set(means.measure):
+            raise ValueError(
+                f"The '{name}' parameter of plot_coverage must be one of "
+                f"{sorted(set(means.measure))}. Got {wanted!r} instead."
+            )
+    domains = list(dict.fromkeys(means.domain))
+    figure, axes = plt.subplots(
+        1, len(domains), figsize=(5.2 * len(domains), 4), squeeze=False, layout="constrained"
+    )
+    for ax, domain in zip(axes[0], domains, strict=True):
+        panel = means[means.domain == domain]
+        _draw_references(ax, panel, measure, against)
+        methods = [m for m in dict.fromkeys(panel.method) if m != "none"]
+        for source_name, style in STYLES.items():
+            ours = panel[panel.source == source_name]
+            for i, method in enumerate(dict.fromkeys(ours.method)):
+                one = ours[ours.method == method]
+                name = NAMES[source_name]
+                if method != "none" and len(methods) > 1:
+                    name += f", {method}"
+                _draw_curve(ax, one, measure, against, {**style, "alpha": 1 / (1 + i / 2)}, name)
+        ax.set(
+            title=(titles or {}).get(domain, domain),
+            xlabel=LABELS.get(against, against),
+            ylabel=LABELS.get(measure, measure),
+        )
+        ax.grid(alpha=0.25)
+        ax.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def _draw_curve(
+    ax: Any, table: Any, measure: str, against: str, style: dict[str, Any], name: str
+) -> None:
+    y = table[table.measure == measure].pivot_table(index="scale", columns="seed", values="value")
+    if y.empty:
+        return
+    x = y * 0 + y.index.to_numpy()[:, None]
+    if against != "scale":
+        x = table[table.measure == against].pivot_table(
+            index="scale", columns="seed", values="value"
+        )
+        x, y = x.align(y, join="inner")
+    many = y.shape[1] > 1
+    if many:
+        for seed in y:
+            ax.plot(x[seed], y[seed], color=style["color"], linewidth=0.6, alpha=0.5, label="_seed")
+        if against == "scale":
+            ends = [t_interval(row) for row in y.to_numpy()]
+            low, high = zip(*ends, strict=True)
+            ax.fill_between(
+                y.index, low, high, color=style["color"], alpha=0.15, linewidth=0, label="_band"
+            )
+    label = f"{name} ({y.shape[1]} seeds)" if many else name
+    ax.plot(x.mean(axis=1), y.mean(axis=1), label=label, linewidth=1.8, markersize=4, **style)
+    if against != "scale" and style["color"] in (
+        STYLES["trained"]["color"],
+        STYLES["shipped"]["color"],
+    ):
+        for scale in y.index:
+            ax.annotate(
+                f"{scale:g}",
+                (x.loc[scale].mean(), y.loc[scale].mean()),
+                textcoords="offset points",
+                xytext=(4, 4),
+                fontsize=7,
+                color=style["color"],
+            )
+
+
+def _draw_references(ax: Any, panel: Any, measure: str, against: str) -> None:
+    def value(source_name: str, name: str) -> float:
+        rows = panel[(panel.source == source_name) & (panel.measure == name)]
+        return rows.value.iloc[0] if len(rows) else math.nan
+
+    low, high = value("perfect", f"{measure}_low"), value("perfect", f"{measure}_high")
+    if not math.isnan(low):
+        reach = max(high, low + 0.004)
+        ax.axhspan(
+            low, reach, color="#CCBB44", alpha=0.3, linewidth=0, label="perfect sampler, 95 %"
+        )
+    real = value("real", measure)
+    if not math.isnan(real) and against == "scale":
+        ax.axhline(real, color="#555555", linewidth=0.8, linestyle=":", label="fresh real data")
+    elif not math.isnan(real):
+        x = value("real", against)
+        ax.plot([x], [real], "*", color="#555555", markersize=9, label="fresh real data")
+    classes = panel[panel.measure == "alignment"]
+    prior = classes[(classes.scale == 0) & (classes.source != "tilted")].value
+    if against == "alignment" and len(prior):
+        ax.axvline(prior.mean(), color="#555555", linewidth=0.6, label="alignment at scale 0")
+    if measure == "mode_coverage":
+        ax.set_ylim(0, 1.06)
+
+
+def plot_modes(
+    table: Any,
+    domain: str,
+    mode_weights: Any,
+    scales: Sequence[float] = (1.0, 3.0, 8.0),
+    label: int = 0,
+    title: str = "",
+) -> Any:
+    """Return a figure of the share of each mode in samples of one class, a panel a scale.
+
+    Bars are the mean over seeds with the seeds as dots; the class's own law is an outline, other
+    sources are marks.
+
+    Parameters
+    ----------
+    mode_weights : (num_classes, num_modes), the domain's
+    """
+    import matplotlib.pyplot as plt
+
+    own = table[
+        (table.domain == domain) & (table.measure == "mode_share") & (table.label == str(label))
+    ]
+    modes = list(dict.fromkeys(own["mode"]))
+    drawn = next(s for s in ("trained", "shipped", "exact") if s in set(own.source))
+    figure, axes = plt.subplots(
+        1,
+        len(scales),
+        figsize=(3.6 * len(scales), 3.2),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax, scale in zip(axes[0], scales, strict=True):
+        at = own[own.scale == scale]
+
+        def shares(source_name: str, at: Any = at) -> Any:
+            rows = at[at.source == source_name]
+            rows = rows[rows.method.isin(["none", "cfg"])]
+            return rows.pivot_table(index="mode", columns="seed", values="value").reindex(modes)
+
+        places = range(len(modes))
+        ours = shares(drawn)
+        colour = STYLES[drawn]["color"]
+        ax.bar(places, ours.mean(axis=1), color=colour, alpha=0.6, label=NAMES[drawn])
+        for seed in ours:
+            ax.plot(places, ours[seed], ".", color=colour, markersize=4, label="_seed")
+        ax.bar(
+            places,
+            [float(w) for w in mode_weights[label]],
+            fill=False,
+            edgecolor="#555555",
+            linewidth=0.8,
+            label="the class's own law",
+        )
+        for other in ("exact", "equation", "tilted"):
+            if other != drawn and other in set(at.source):
+                style = STYLES[other]
+                ax.plot(
+                    places,
+                    shares(other).mean(axis=1),
+                    linestyle="none",
+                    marker=style["marker"],
+                    color=style["color"],
+                    markersize=5,
+                    label=NAMES[other],
+                )
+        ax.set_title(f"guidance_scale {scale:g}", fontsize=9)
+        ax.set_xticks(places, modes, rotation=60, ha="right", fontsize=7)
+    axes[0][0].set_ylabel("share of the class's samples")
+    axes[0][-1].legend(fontsize=7, frameon=False)
+    figure.suptitle(title or domain, fontsize=10)
+    return figure

@@ -1,0 +1,220 @@
+"""Each check names at least four mistakes, each in its own words, and takes other right answers."""
+
+import pytest
+import torch
+
+from cfg_tutorial import check, guide, guided, interval, measures
+
+# Answers written here on their own, not taken from the check's list of mistakes.
+
+
+def two_rows_at_once(model, x, level, label, scale):
+    if scale in (0, 1):
+        return model(x, level, label if scale else torch.full_like(label, model.null_label))
+    labels = torch.cat([label, torch.full_like(label, model.null_label)])
+    cond, uncond = model(torch.cat([x, x]), level, labels).chunk(2)
+    return scale * cond + (1 - scale) * uncond
+
+
+def unpacked_in_the_wrong_order(model, x, level, label, scale):
+    if scale in (0, 1):
+        return model(x, level, torch.full_like(label, model.null_label) if scale else label)
+    labels = torch.cat([label, torch.full_like(label, model.null_label)])
+    uncond, cond = model(torch.cat([x, x]), level, labels).chunk(2)
+    return uncond + scale * (cond - uncond)
+
+
+def pays_always(model, x, level, label, scale):
+    uncond = model(x, level, torch.full_like(label, model.null_label))
+    return uncond + scale * (model(x, level, label) - uncond)
+
+
+def pays_unless_zero(model, x, level, label, scale):
+    uncond = model(x, level, torch.full_like(label, model.null_label))
+    return uncond if scale == 0 else uncond + scale * (model(x, level, label) - uncond)
+
+
+def null_is_class_zero(model, x, level, label, scale):
+    if scale == 1:
+        return model(x, level, label)
+    uncond = model(x, level, 0 * label)
+    return uncond if scale == 0 else guide(model(x, level, label), uncond, scale)
+
+
+def drop_with_where(label, p_uncond, null_label):
+    return torch.where(torch.rand_like(label.float()) > p_uncond, label, null_label)
+
+
+def drop_row_by_row(label, p_uncond, null_label):
+    coins = torch.bernoulli(torch.full((len(label),), p_uncond)).bool()
+    kept = label.clone()
+    kept[coins] = null_label
+    return kept
+
+
+def drop_or_keep_all(label, p_uncond, null_label):
+    return label * 0 + null_label if torch.rand(1).item() < p_uncond else label
+
+
+def drop_without_a_copy(label, p_uncond, null_label):
+    label.masked_fill_(torch.rand(len(label)) < p_uncond, null_label)
+    return label
+
+
+def drop_the_last(label, p_uncond, null_label):
+    kept = label.clone()
+    kept[: int(p_uncond * len(label))] = null_label
+    return kept
+
+
+def window_by_product(level, scale, lo, hi):
+    return 1 + (scale - 1) * (level > lo) * (level <= hi)
+
+
+def solve_by_least_squares(read, confusion):
+    return torch.linalg.lstsq(confusion.T, read[:, None]).solution[:, 0]
+
+
+def solve_by_em(read, confusion):
+    return measures.correct_counts(read, confusion)
+
+
+RIGHT = {
+    "guide": [
+        lambda cond, uncond, scale: uncond + scale * (cond - uncond),
+        lambda cond, uncond, scale: cond + (scale - 1) * (cond - uncond),
+        lambda cond, uncond, scale: scale * cond + (1 - scale) * uncond,
+    ],
+    "guided": [
+        two_rows_at_once,
+        lambda model, x, level, label, scale: guided(guided(model, scale), 1.0)(x, level, label),
+    ],
+    "drop_labels": [drop_with_where, drop_row_by_row],
+    "euler_step": [
+        lambda x, x0, sigma, sigma_next: x0 + sigma_next / sigma * (x - x0),
+        lambda x, x0, sigma, sigma_next: torch.lerp(x0, x, sigma_next / sigma),
+    ],
+    "interval": [
+        window_by_product,
+        lambda level, scale, lo, hi: interval(scale, lo, hi)(level),
+        lambda level, scale, lo, hi: torch.tensor(
+            [scale if lo < one <= hi else 1.0 for one in level.tolist()]
+        ),
+    ],
+    "correct": [
+        solve_by_least_squares,
+        solve_by_em,
+        lambda read, confusion: read @ confusion.inverse(),
+    ],
+}
+
+WRONG = {
+    "guide": [
+        lambda cond, uncond, scale: torch.lerp(cond, uncond, scale),
+        lambda cond, uncond, scale: uncond + scale * (uncond - cond),
+        lambda cond, uncond, scale: (1 + scale) * cond - scale * uncond,
+        lambda cond, uncond, scale: (scale - 1) * cond + (2 - scale) * uncond,
+        lambda cond, uncond, scale: scale * cond - (1 - scale) * uncond,
+        lambda cond, uncond, scale: cond,
+        lambda cond, uncond, scale: uncond * scale,
+        lambda cond, uncond, scale: (uncond + scale * (cond - uncond))[0],
+    ],
+    "guided": [
+        pays_always,
+        pays_unless_zero,
+        unpacked_in_the_wrong_order,
+        null_is_class_zero,
+        lambda model, x, level, label, scale: model(x, level, label),
+        lambda model, x, level, label, scale: pays_always(model, x, level, label, scale + 1),
+    ],
+    "drop_labels": [
+        drop_or_keep_all,
+        drop_without_a_copy,
+        drop_the_last,
+        lambda label, p, null: torch.where(torch.rand(len(label)) > p, null, label),
+        lambda label, p, null: torch.where(torch.rand(len(label)) < p, 0, label),
+        lambda label, p, null: torch.where(torch.rand(len(label)) < p, -1, label),
+        lambda label, p, null: label + 0,
+    ],
+    "euler_step": [
+        lambda x, x0, sigma, sigma_next: x + (sigma - sigma_next) * (x - x0) / sigma,
+        lambda x, x0, sigma, sigma_next: x - (sigma - sigma_next) * x0,
+        lambda x, x0, sigma, sigma_next: x + (sigma_next - sigma) * (x - x0),
+        lambda x, x0, sigma, sigma_next: (
+            x + (sigma_next / sigma_next - sigma / sigma_next) * (x - x0)
+        ),
+        lambda x, x0, sigma, sigma_next: x0 + 0 * x,
+        lambda x, x0, sigma, sigma_next: x0 + sigma_next * torch.randn_like(x),
+    ],
+    "interval": [
+        lambda level, scale, lo, hi: scale * (level > lo) * (level <= hi),
+        lambda level, scale, lo, hi: (
+            window_by_product(level, scale, -1, lo) + window_by_product(level, scale, hi, 1e9) - 1
+        ),
+        lambda level, scale, lo, hi: 1 + (scale - 1) * (level >= lo) * (level < hi),
+        lambda level, scale, lo, hi: 1 + (scale - 1) * (level >= lo) * (level <= hi),
+        lambda level, scale, lo, hi: 1 + (scale - 1) * (level > lo) * (level < hi),
+        lambda level, scale, lo, hi: window_by_product(level, scale, lo, 1e9),
+        lambda level, scale, lo, hi: scale if lo < level <= hi else 1.0,
+        lambda level, scale, lo, hi: scale,
+    ],
+    "correct": [
+        lambda read, confusion: confusion.T @ read,
+        lambda read, confusion: confusion.inverse() @ read,
+        lambda read, confusion: read / confusion.diag(),
+        lambda read, confusion: read + 0.0,
+        lambda read, confusion: solve_by_em(read / read.sum(), confusion),
+        lambda read, confusion: read.flip(0),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_answers_are_taken_however_they_are_written(name, capsys):
+    assert len(RIGHT[name]) >= 2
+    for answer in RIGHT[name]:
+        verdict = getattr(check, name)(answer)
+        assert verdict.passed is True, verdict
+        assert capsys.readouterr().out == f"{name}: Right.\n"
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_mistake_is_named_in_its_own_words(name):
+    verdicts = [getattr(check, name)(answer) for answer in WRONG[name]]
+    assert [verdict.passed for verdict in verdicts] == [False] * len(verdicts)
+    assert len(set(verdicts)) == len(verdicts) >= 4
+    named = [v for v in verdicts if "does not know" not in v and "stopped with" not in v]
+    assert len(named) >= 4
+
+
+def test_no_check_is_left_out():
+    names = {n for n, f in vars(check).items() if hasattr(f, "__wrapped__") and n[0] != "_"}
+    assert names == set(RIGHT) == set(WRONG)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_stub_is_not_a_mistake(name, capsys):
+    def stub(*_):
+        raise NotImplementedError
+
+    assert getattr(check, name)(stub).passed is None
+    assert "not written yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_an_answer_that_stops_is_told_why(name):
+    def stops(*_):
+        return {}["key"]
+
+    verdict = getattr(check, name)(stops)
+    assert verdict.passed is False and "KeyError" in verdict
+    for answer in (lambda *_: None, lambda *_: torch.zeros(1, 2, 3), 3):
+        assert getattr(check, name)(answer).passed is False
+
+
+def test_a_check_leaves_the_random_state_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    check.drop_labels(drop_with_where)
+    assert torch.equal(torch.rand(3), expected)

@@ -1,0 +1,165 @@
+"""What is installed: the files that list dependencies agree, and the wheel works by itself."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+CONDA_NAMES = {"matplotlib-base": "matplotlib"}
+
+
+@pytest.fixture(scope="module")
+def project(root) -> dict:
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def everything(project) -> list[Requirement]:
+    """What the base install and every extra need."""
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    return [Requirement(line) for lines in lists for line in lines]
+
+
+def bounds(lines) -> dict[str, str]:
+    """Return name -> specifier of requirement lines."""
+    found = [Requirement(line) for line in lines]
+    return {canonicalize_name(r.name): str(r.specifier) for r in found}
+
+
+def test_dependencies_have_a_lower_bound_and_no_other(everything):
+    for requirement in everything:
+        operators = [part.operator for part in requirement.specifier]
+        assert operators == [">="], f"{requirement} needs one lower bound and nothing else"
+        assert requirement.url is None
+
+
+def test_torch_and_torchaudio_are_direct_dependencies(project):
+    assert {"torch", "torchaudio"} <= set(bounds(project["dependencies"]))
+
+
+def test_environment_file_agrees_with_pyproject(root, project):
+    listed = yaml.safe_load((root / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    (from_pip,) = [part["pip"] for part in listed if isinstance(part, dict)]
+    conda = bounds(line for line in listed if isinstance(line, str) and line != "pip")
+    conda = {CONDA_NAMES.get(name, name): bound for name, bound in conda.items()}
+    assert conda.pop("python") == project["requires-python"]
+    lab = bounds(project["optional-dependencies"]["lab"])
+    assert conda | bounds(line for line in from_pip if line != "-e .") == (
+        bounds(project["dependencies"]) | lab
+    )
+    assert "-e ." in from_pip
+
+
+def test_constraints_pin_every_dependency_within_its_bounds(root, everything):
+    text = (root / "constraints.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[\w.]+", line) for line in lines)
+    pins = dict(line.split("==") for line in lines)
+    assert len(pins) == len(lines)
+    assert not any(name.startswith(("nvidia-", "cuda-", "triton")) for name in pins)
+    for requirement in everything:
+        assert Version(pins[canonicalize_name(requirement.name)]) in requirement.specifier
+
+
+def test_ruff_asks_for_encodings(root, tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text("def read(path):\n    with open(path) as f:\n        return f.read()\n", "utf-8")
+    command = ["ruff", "check", "--config", root / "pyproject.toml", "--output-format=concise", bad]
+    run = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "PLW1514" in run.stdout or "unspecified-encoding" in run.stdout
+
+
+def pip(*arguments, cwd):
+    """Run pip with no network, none of the machine's settings, and no build tools but ours."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PIP_")}
+    environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    command = [sys.executable, "-m", "pip", *arguments]
+    run = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(root, project_files, tmp_path_factory):
+    """The wheel, built from a copy of the project's files."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for path in project_files:
+        copy = folder / "source" / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    offline = ["--no-index", "--no-deps", "--no-build-isolation"]
+    pip("wheel", *offline, "--wheel-dir", folder, folder / "source", cwd=folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_wheel_holds_the_package_and_its_data_and_nothing_else(root, project_files, wheel):
+    def ships(path):
+        inside = path.relative_to(root).parts
+        if inside[0] == "data":
+            return len(inside) == 2
+        return inside[0] == "cfg_tutorial"
+
+    expected = {path.relative_to(root).as_posix() for path in project_files if ships(path)}
+    expected = {f"cfg_tutorial/{n}" if n.startswith("data/") else n for n in expected}
+    found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert found == expected
+
+
+def test_wheel_carries_licences_and_the_command(wheel):
+    archive = zipfile.ZipFile(wheel)
+    names = {name.split("/", 1)[1]: name for name in archive.namelist() if ".dist-info/" in name}
+    assert {"licenses/LICENSE", "licenses/LICENSE-lessons"} <= set(names)
+    entry = archive.read(names["entry_points.txt"]).decode()
+    assert "cfg-tutorial = cfg_tutorial.app.cli:main" in entry
+
+
+OPEN_EACH = """
+import pathlib
+import cfg_tutorial as ct
+package = pathlib.Path(ct.__file__).parent
+print(package)
+for path in sorted((package / "data").glob("*.safetensors")):
+    model = ct.load(path.stem).pretrained()
+    print(path.stem, model.num_classes)
+"""
+
+
+def test_installed_wheel_opens_each_checkpoint_in_an_empty_folder(root, wheel, tmp_path):
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    pip("install", "--no-index", "--no-deps", "--target", site, wheel, cwd=empty)
+    environment = os.environ | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["CFG_TUTORIAL_CACHE"] = str(empty / "cache")
+    command = [sys.executable, "-c", OPEN_EACH]
+    run = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    package, *opened = run.stdout.splitlines()
+    assert package == str(site / "cfg_tutorial"), "the package under test is not the wheel's"
+    shipped = sorted((root / "data").glob("*.safetensors"))
+    assert {"mixtures", "images"} <= {path.stem for path in shipped}
+    assert [line.split()[0] for line in opened] == [path.stem for path in shipped]
+    for path in shipped:
+        copy = site / "cfg_tutorial" / "data" / path.name
+        assert digest(copy) == digest(path)
+    assert list(empty.iterdir()) == [], "opening a shipped checkpoint leaves nothing behind"
+
+
+def digest(path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_person_finds_the_licences(root):
+    licence = (root / "LICENSE").read_text(encoding="utf-8")
+    assert "MIT License" in licence and "LICENSE-lessons" in licence
+    assert "creativecommons.org/licenses/by/4.0" in (root / "LICENSE-lessons").read_text("utf-8")
