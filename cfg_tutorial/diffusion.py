@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,15 @@ def karras_sigmas(num_steps: int, sigma_min: float, sigma_max: float, rho: float
 
 
 def insert_levels(levels: Tensor, edges: tuple[float, ...]) -> Tensor:
-    """Return the decreasing ``levels`` (k + 1,) with the ``edges`` that lie among them added."""
+    """Return the decreasing ``levels`` (k + 1,) with the ``edges`` that lie among them added.
+
+    A level within a thousandth of an edge gives way to it: a step so short would spoil the
+    differences that multistep samplers take.
+    """
     extra = levels.new_tensor(edges)
-    extra = extra[(extra > levels[-1]) & (extra < levels[0])]
-    return torch.cat([levels, extra]).unique().flip(0)
+    extra = extra[(extra > levels[-1]) & (extra <= levels[0])]
+    near = ((levels[:, None] - extra).abs() < 1e-3 * extra).any(1)
+    return torch.cat([levels[~near], extra]).unique().flip(0)
 
 
 def drop_labels(
@@ -154,14 +160,15 @@ class Gaussian:
 def in_slices(
     model: Callable[..., Tensor], batch_size: int, x: Tensor, level: Tensor, label: Tensor
 ) -> Tensor:
-    """Return model(x, level, label), run on ``batch_size`` rows at a time; level becomes (n,).
+    """Return model(x, level, label), run on ``batch_size`` rows at a time; level 0-d or (n,).
 
     One huge batch is up to twice as slow as slices: its buffers are fetched anew at each use.
     """
-    level = torch.as_tensor(level, dtype=x.dtype, device=x.device).expand(len(x))
+    level = torch.as_tensor(level, dtype=x.dtype, device=x.device)
     if len(x) <= batch_size:
         return model(x, level, label)
-    parts = zip(*(a.split(batch_size) for a in (x, level, label)), strict=True)
+    each = level.split(batch_size) if level.ndim else repeat(level)
+    parts = zip(x.split(batch_size), each, label.split(batch_size), strict=False)
     return torch.cat([model(*part) for part in parts])
 
 
@@ -190,23 +197,29 @@ class Denoiser(nn.Module):
         self.rows_run = 0
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        label = check_label(label, len(x), self.null_label, "model")
         self.rows_run += len(x)
-        return in_slices(self._slice, self.batch_size, x, level, label)
+        try:
+            return in_slices(self._slice, self.batch_size, x, level, label)
+        except (IndexError, RuntimeError):  # checked only now: a step should cost the network
+            check_label(label, len(x), self.null_label, "model")
+            raise
 
     def _slice(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        sigma = per_row(level, x)
-        norm = (sigma**2 + self.sigma_data**2).sqrt()
+        # One level for all rows is a plain number: a step should cost little beyond the network.
+        sigma = per_row(level, x) if level.ndim else level.item()
+        norm = (sigma**2 + self.sigma_data**2) ** -0.5
+        levels = level.expand(len(x))
         output = self.net(
-            x / norm if self.scale_input else x,
-            self.level_input(level) if self.level_input else level,
+            x * norm if self.scale_input else x,
+            self.level_input(levels) if self.level_input else levels,
             label,
         )
         if self.predicts == "x0":
             return output
         if self.predicts == "eps":
             return x - sigma * output
-        return (self.sigma_data / norm) ** 2 * x - sigma * self.sigma_data / norm * output
+        norm = norm * self.sigma_data
+        return norm**2 * x - sigma * norm * output
 
 
 def wrap(

@@ -16,8 +16,10 @@ Scale = float | Tensor | Callable[[Tensor], Any]
 ROUNDING = 1e-6
 
 
-def per_row(value: float | Tensor, like: Tensor) -> Tensor:
+def per_row(value: float | Tensor, like: Tensor) -> Any:
     """Return ``value`` in the type of ``like`` (n, ...), a (n,) value as (n, 1, ...)."""
+    if isinstance(value, float | int):
+        return value
     value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
     return value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
 
@@ -109,7 +111,8 @@ def ramp(
 def check_scale(value: Any, name: str = "guidance_scale", where: str = "guided") -> Tensor:
     """Return ``value`` as a 0-d or (n,) real, finite tensor, or raise a ValueError."""
     try:
-        scale = torch.as_tensor(value)
+        exact = torch.float64 if isinstance(value, float | int) else None
+        scale = torch.as_tensor(value, dtype=exact)
         real = not scale.is_complex() and scale.ndim < 2 and bool(torch.isfinite(scale).all())
     except (TypeError, ValueError, RuntimeError):
         real = False
@@ -151,6 +154,8 @@ class Guided(nn.Module):
     An nn.Module, so that ``eval``, ``train``, ``to`` and ``double`` reach the model inside.
     """
 
+    null_label: Any
+
     def __init__(self, model: Any, guidance_scale: Scale):
         super().__init__()
         self.model = model
@@ -165,31 +170,37 @@ class Guided(nn.Module):
         if not isinstance(model, nn.Module):
             self.training = False
 
-    def scale_at(self, x: Tensor, level: Tensor) -> Tensor:
-        """Return the scale of each row of x (n, ...): (n,) in x's type, rounded to 0 and 1."""
+    def scale_at(self, x: Tensor, level: Tensor) -> float | Tensor:
+        """Return the scale, one number or one a row of x (n, ...), rounded to 0 and 1."""
         scale = self.guidance_scale
         scale = check_scale(scale(level)) if callable(scale) else scale
-        if scale.ndim and len(scale) != len(x):
+        if not scale.ndim:
+            value = scale.item()
+            near = [exact for exact in (0.0, 1.0) if abs(value - exact) < ROUNDING]
+            return near[0] if near else value
+        if len(scale) != len(x):
             raise ValueError(
                 "The 'guidance_scale' parameter of guided must have one value a row of x, "
                 f"{len(x)} of them. Got {len(scale)} instead."
             )
-        scale = scale.to(x).expand(len(x))
-        for exact in (0.0, 1.0):
-            scale = scale.masked_fill((scale - exact).abs() < ROUNDING, exact)
-        return scale
+        scale = scale.to(x)
+        nearest = scale.round().clamp(0, 1)
+        return torch.where((scale - nearest).abs() < ROUNDING, nearest, scale)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
         level = torch.as_tensor(level, dtype=x.dtype, device=x.device)
-        null = torch.as_tensor(self.null_label).to(label).expand_as(label)
-        is_null = (label == null).reshape(len(x), -1).all(1)
-        scale = self.scale_at(x, level).masked_fill(is_null, 1.0)  # there both branches agree
-        with_cond, with_uncond = scale != 0, scale != 1
-        if not with_uncond.any():
-            return self.model(x, level, label)
-        if not with_cond.any():
-            return self.model(x, level, null)
+        null = _null_like(label, self.null_label)
+        scale, is_null = self.scale_at(x, level), label == null
+        if isinstance(scale, float) and not is_null.any():
+            return self._all_rows(x, level, label, null, scale)
+        is_null = is_null if is_null.ndim == 1 else is_null.all(1)
+        scale = torch.as_tensor(scale).to(x).expand(len(x))
+        scale = scale.masked_fill(is_null, 1.0)  # there both branches agree
+        for one in (0.0, 1.0):
+            if (scale == one).all():
+                return self._all_rows(x, level, label, null, one)
 
+        with_cond, with_uncond = scale != 0, scale != 1
         rows = torch.cat([with_cond.nonzero(), with_uncond.nonzero()]).squeeze(1)
         labels = torch.cat([label[with_cond], null[with_uncond]])
         prediction = self.model(x[rows], level[rows] if level.ndim else level, labels)
@@ -198,14 +209,32 @@ class Guided(nn.Module):
         # A row without a branch takes the other in its place: guide then returns it unchanged.
         cond = prediction[torch.where(with_cond, cond_at, uncond_at)]
         uncond = prediction[torch.where(with_uncond, uncond_at, cond_at)]
-        return _keep_forbidden(guide(cond, uncond, scale), cond, uncond)
+        return _combine(cond, uncond, scale)
+
+    def _all_rows(
+        self, x: Tensor, level: Tensor, label: Tensor, null: Tensor, scale: float
+    ) -> Tensor:
+        """Guide with one scale for all rows, without looking at them one by one."""
+        if scale in (0.0, 1.0):
+            return self.model(x, level, label if scale else null)
+        levels = torch.cat([level, level]) if level.ndim else level
+        prediction = self.model(torch.cat([x, x]), levels, torch.cat([label, null]))
+        return _combine(prediction[: len(x)], prediction[len(x) :], scale)
 
 
-def _keep_forbidden(combined: Tensor, cond: Tensor, uncond: Tensor) -> Tensor:
-    """Keep at -inf what either branch forbids; between infinities ``guide`` would give NaN."""
-    forbidden = cond.isneginf() | uncond.isneginf()
-    if not forbidden.any():
+def _null_like(label: Tensor, null_label: int | Tensor) -> Tensor:
+    """Return the null label in the shape of ``label`` (n,) or (n, k)."""
+    if isinstance(null_label, int):
+        return torch.full_like(label, null_label)
+    return torch.as_tensor(null_label).to(label).expand_as(label)
+
+
+def _combine(cond: Tensor, uncond: Tensor, scale: float | Tensor) -> Tensor:
+    """Return ``guide``, with places that either branch forbids (-inf) forbidden, not NaN."""
+    combined = guide(cond, uncond, scale)
+    if math.isfinite(combined.detach().sum()):  # one look, since nearly always all is finite
         return combined
+    forbidden = cond.isneginf() | uncond.isneginf()
     if forbidden.all(-1).any():
         raise ValueError(
             "The 'model' parameter of guided must allow something at every place. "
@@ -241,4 +270,24 @@ def guided(model: Any, guidance_scale: Scale) -> Guided:
             "The 'model' parameter of guided must have been trained with label dropout, "
             "p_uncond > 0. Got a model with p_uncond = 0 instead."
         )
+    if isinstance(model, Guided):  # one layer, so that each row keeps its own scales
+        guidance_scale = _product(model.guidance_scale, guidance_scale)
+        model = model.model
     return Guided(model, guidance_scale)
+
+
+def _product(first: Scale, second: Scale) -> Scale:
+    """Return the scale that guides once as much as two scales do one after the other."""
+    pair = [scale if callable(scale) else check_scale(scale) for scale in (first, second)]
+    edges = {edge for scale in pair for edge in getattr(scale, "edges", ())}
+
+    def at(level: Tensor) -> Tensor:
+        a, b = (check_scale(scale(level)) if callable(scale) else scale for scale in pair)
+        if a.ndim and b.ndim and len(a) != len(b):
+            raise ValueError(
+                "The 'guidance_scale' parameter of guided must have one value a row, as many as "
+                f"the model's own scale has, {len(a)}. Got {len(b)} instead."
+            )
+        return a * b
+
+    return Schedule(at, tuple(edges)) if any(map(callable, pair)) else at(torch.zeros(()))

@@ -96,11 +96,8 @@ def plot_coverage(
                 if method != "none" and len(methods) > 1:
                     name += f", {method}"
                 _draw_curve(ax, one, measure, against, {**style, "alpha": 1 / (1 + i / 2)}, name)
-        ax.set(
-            title=(titles or {}).get(domain, domain),
-            xlabel=LABELS.get(against, against),
-            ylabel=LABELS.get(measure, measure),
-        )
+        ax.set_title((titles or {}).get(domain, domain), fontsize=9)
+        ax.set(xlabel=LABELS.get(against, against), ylabel=LABELS.get(measure, measure))
         ax.grid(alpha=0.25)
         ax.legend(fontsize=7, frameon=False)
     return figure

@@ -72,7 +72,7 @@ def test_guiding_twice_multiplies_the_scales_of_each_row(a, b, seed):
     x, a = inputs(5, seed), torch.tensor(a, dtype=torch.float64)
     for inner, outer in ((a, b), (b, a), (a, a)):
         found = ct.guided(ct.guided(Counter(), inner), outer)(*x)
-        expected = by_hand(*x, torch.as_tensor(inner) * torch.as_tensor(outer))
+        expected = by_hand(*x, torch.as_tensor(inner, dtype=torch.float64) * outer)
         torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-10)
 
 
