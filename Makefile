@@ -43,7 +43,7 @@ $(MADE):
 	touch $@
 
 $(BASE): $(MADE) pyproject.toml constraints.txt
-	$(PIP) setuptools wheel
+	$(PIP) pip setuptools wheel
 	$(PIP) --no-build-isolation -e .
 	touch $@
 

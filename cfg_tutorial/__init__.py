@@ -12,14 +12,14 @@ from cfg_tutorial.guidance import guide, guided, interval, ramp
 from cfg_tutorial.measures import Coverage
 from cfg_tutorial.samplers import sample_ancestral, sample_dpmpp_2m, sample_euler, sample_heun
 from cfg_tutorial.sweep import sweep  # at once: a module of this name must not take its place
-from cfg_tutorial.training import fit, load_checkpoint, save_checkpoint
+from cfg_tutorial.training import fit, load_checkpoint, save_checkpoint, version
 
 if TYPE_CHECKING:
     import cfg_tutorial.app.check as check
     from cfg_tutorial.domains.mixtures import GaussianMixture
     from cfg_tutorial.plots import plot_coverage, source
 
-__version__ = "0.1.0"
+__version__ = version()
 
 _LATER = {
     "GaussianMixture": "domains.mixtures",

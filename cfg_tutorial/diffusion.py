@@ -251,7 +251,7 @@ def wrap(
 
     Raises
     ------
-    ValueError : an unknown ``predicts``, or no number of classes
+    ValueError : an unknown ``predicts``, no number of classes, another null label than that
 
     Source: Karras et al. 2022, table 1; v after Salimans & Ho 2022 (arXiv 2202.00512).
     """
@@ -271,6 +271,11 @@ def wrap(
             "Got None instead."
         )
     null_label = getattr(net, "null_label", num_classes) if null_label is None else null_label
+    if isinstance(null_label, int) and null_label != num_classes:
+        raise ValueError(
+            f"The 'null_label' parameter of wrap must be num_classes, {num_classes}: classes are "
+            f"counted from 0. Got {null_label} instead."
+        )
     p_uncond = getattr(net, "p_uncond", None) if p_uncond is None else p_uncond
     return Denoiser(
         net,

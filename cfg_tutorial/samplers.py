@@ -32,6 +32,8 @@ def _sampler(states: Callable[..., Iterator[Tensor]]) -> Callable[..., Iterator[
                 f"Got {sigmas.tolist()} instead."
             )
         label = check_label(label, len(x), model.null_label, states.__name__).to(x.device)
+        if "rows" in options:
+            options["rows"] = check_rows(options["rows"], len(x), states.__name__)
         return _evaluate(model, states(model, x, sigmas, label, *args, **options))
 
     return sample

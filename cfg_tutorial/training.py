@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def threads(number: int | None) -> Iterator[None]:
 
 def version() -> str:
     """Return the package's version, as checkpoints and results name it."""
-    return "0.1.0"
+    return metadata.version("cfg-tutorial")
 
 
 def cache_folder() -> Path:
@@ -94,11 +95,11 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write a safetensors file, with metadata (JSON), whole or not at all."""
+def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write a safetensors file, with what it is about (JSON), whole or not at all."""
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     with replaced(path) as partial:
-        save_file(contiguous, partial, metadata={"config": json.dumps(metadata, sort_keys=True)})
+        save_file(contiguous, partial, metadata={"config": json.dumps(about, sort_keys=True)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -107,8 +108,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FileNotFoundError(f"No checkpoint at {path}. Train one with domain.train().")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})["config"])
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+            about = json.loads((file.metadata() or {})["config"])
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(
             f"The 'path' parameter of load_checkpoint must be a whole checkpoint of this package, "
@@ -211,6 +212,7 @@ def fit(
     weights = [p for p in model.parameters() if p.requires_grad]
     average = [p.detach().clone() for p in weights]
     run = {**(config or {}), "seed": seed, "train_steps": train_steps, "lr": lr, "ema": ema}
+    run["warmup"] = warmup
     first = _resume(path, run, optimizer, weights, average) if path else 0
     model.train()
     bar = progress_bar(range(first, train_steps), train_steps, desc, progress, initial=first)
@@ -227,11 +229,12 @@ def fit(
         optimizer.step()
         keep = min(ema, (1 + step) / (10 + step))
         torch._foreach_lerp_(average, [p.detach() for p in weights], 1 - keep)
-        if step % 20 == 0:
+        saves = bool(path) and (step + 1) % checkpoint_every == 0 and step + 1 < train_steps
+        if step % 20 == 0 or saves or step + 1 == train_steps:
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"The loss of step {step} is {loss.item()}: lower lr.")
             bar.set_postfix_str(f"loss {loss.item():.3f}", refresh=False)
-        if path and (step + 1) % checkpoint_every == 0 and step + 1 < train_steps:
+        if path and saves:
             save_tensors(Path(path), _state(optimizer, weights, average), {**run, "step": step + 1})
     with torch.no_grad():
         for parameter, mean in zip(weights, average, strict=True):
@@ -256,7 +259,8 @@ def _resume(
         return 0
     state, found = load_tensors(Path(path))
     step = found.pop("step", 0)
-    if found != json.loads(json.dumps(run)):
+    shapes = [tuple(state[f"{i}.weight"].shape) for i in range(len(state) // 5)]
+    if found != json.loads(json.dumps(run)) or shapes != [tuple(w.shape) for w in weights]:
         raise ValueError(
             f"The 'path' parameter of fit must be a checkpoint of this run. Got {path}, of "
             f"another configuration: {found} instead of {run}."

@@ -198,6 +198,15 @@ def test_levels_of_rows():
     assert model.calls == [6 + 2]
 
 
+def test_levels_of_rows_at_one_scale():
+    x, _, label = inputs(4)
+    level = torch.tensor([0.1, 0.5, 2.0, 9.0], dtype=torch.float64)
+    for scale in (0.0, 1.0, 3.0):
+        found = ct.guided(Counter(), scale)(x, level, label)
+        expected = by_hand(x, level, label, scale)
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+
+
 def test_scales_of_rows_in_schedules():
     x, _, label = inputs(4)
     scale = torch.tensor([0.0, 1.0, 3.0, 5.0])

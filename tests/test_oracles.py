@@ -297,6 +297,19 @@ def test_o6_windows(sampler, v_u, v_c, windows):
     assert variance == pytest.approx(window_variance(v_u, v_c, windows), rel=1e-3)
 
 
+@pytest.mark.parametrize("sampler", [HEUN, SECOND])
+def test_o6_edges_on_the_grid_keep_the_order(sampler):
+    # With edges inside steps the error is of first order: at 800 steps 40 times as large.
+    model = ct.guided(pair(0, 2, 1, 1), ct.interval(3.0, 0.5, 2.0))
+    exact = window_variance(2, 1, [(3.0, 0.5, 2.0)])
+
+    def error(n, edges):
+        return abs(law(sampler, model, levels(n, 400.0, 0.002, edges))[1] - exact) * n**2
+
+    assert max(error(n, model.edges) for n in (50, 100, 200, 400, 800)) < 40
+    assert error(800, ()) > 400
+
+
 def test_o6_a_late_window_below_one_gives_the_variance_back():
     model = pair(0, 2, 1, 1)
     early = ct.guided(model, ct.interval(2.0, lo=2.0))

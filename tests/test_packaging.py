@@ -8,10 +8,12 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import distributions
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -69,6 +71,20 @@ def test_constraints_pin_every_dependency_within_its_bounds(root, everything):
     assert not any(name.startswith(("nvidia-", "cuda-", "triton")) for name in pins)
     for requirement in everything:
         assert Version(pins[canonicalize_name(requirement.name)]) in requirement.specifier
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0"])
+def test_pinned_releases_run_on_every_python(root, python):
+    """A pin that asks for 3.11.5, say, would keep Debian's own Python out."""
+    checked = 0
+    for line in (root / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, _, pin = line.partition("==")
+        for found in distributions(name=name) if pin else []:
+            if found.version == pin:
+                asks = found.metadata.get("Requires-Python") or ""
+                assert SpecifierSet(asks).contains(python), f"{line} needs Python {asks}"
+                checked += 1
+    assert checked >= 50
 
 
 def test_ruff_asks_for_encodings(root, tmp_path):

@@ -34,19 +34,16 @@ def start(n=3, dtype=torch.float64):
 
 def scales_of_steps(sampler, schedule, sigmas):
     """Return the scales that each step of a sampler used, by recording the schedule."""
-    asked = []
+    asked, steps = [], []
 
     def recorded(level):
-        scale = schedule(level)
-        asked.append((level.item(), float(scale)))
-        return scale
+        asked.append(float(schedule(level)))
+        return asked[-1]
 
     x, label = start(dtype=sigmas.dtype)
-    last(sampler(ct.guided(Recorder(), recorded), x, sigmas, label))
-    steps = [[] for _ in sigmas[:-1]]
-    for level, scale in asked:  # a call belongs to the step whose levels bound it, the upper within
-        step = int((sigmas >= level).sum()) - 1
-        steps[step].append(scale)
+    for _ in sampler(ct.guided(Recorder(), recorded), x, sigmas, label):
+        steps.append(list(asked))
+        asked.clear()
     return steps
 
 

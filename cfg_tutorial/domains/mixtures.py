@@ -71,7 +71,7 @@ class GaussianMixture(nn.Module):
         if not ok or not torch.isfinite(value).all():
             raise ValueError(
                 f"The '{name}' parameter of GaussianMixture must be finite, {expected}. "
-                f"Got shape {tuple(value.shape)}, {value.min():.4g} to {value.max():.4g}, instead."
+                f"Got shape {tuple(value.shape)}, {str(value.tolist())[:60]}, instead."
             )
 
     def _label(self, label: Any, n: int) -> Tensor:
@@ -111,7 +111,7 @@ class GaussianMixture(nn.Module):
         """Return E[x0 | x, label], in the shape of x (n, ...)."""
         posterior, flat = self.mode_posterior(x, level, label), x.flatten(1)
         means, variances = self.means.to(x), self.variances.to(x)
-        sigma = per_row(level, flat)
+        sigma = torch.as_tensor(per_row(level, flat))
         if variances.ndim == 1:
             keep = variances / (variances + sigma**2)
             mean = (posterior * (1 - keep)) @ means + (posterior * keep).sum(1, keepdim=True) * flat
@@ -140,7 +140,7 @@ class GaussianMixture(nn.Module):
     def sample(
         self, n: int, label: Any = None, seed: int = 0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return n draws (n, d) of p(x | label); float32 unless ``double()`` made it otherwise."""
+        """Return n draws (n, d) of p(x | label), in torch's default type."""
         generator = generator or torch.Generator().manual_seed(seed)
         label = self._label(label, n)
         mode = torch.multinomial(self.all_weights[label], 1, True, generator=generator)[:, 0]
@@ -159,6 +159,7 @@ class GaussianMixture(nn.Module):
 
         The law that guidance is often said to sample. It is not: see ``guided_weights``.
         """
+        self._label(label, 1)
         return tilted_law(self.mode_weights, scale, label)
 
     def guided_weights(self, scale: float, label: int) -> Tensor:
@@ -181,6 +182,7 @@ class GaussianMixture(nn.Module):
             raise ValueError(
                 f"The 'scale' parameter of guided_weights must be finite. Got {scale} instead."
             )
+        self._label(label, 1)
         return _guided_weights(self, float(scale), int(label))
 
 
