@@ -44,7 +44,7 @@ class Images(Domain):
     """
 
     name = "images"
-    recipe = {"train_steps": 1000, "batch_size": 128, "lr": 2e-3, "ema": 0.998}
+    recipe = {"train_steps": 1300, "batch_size": 128, "lr": 2e-3, "ema": 0.998}
 
     def __init__(self, mode_weights: Any = SKEWED):
         super().__init__(mode_weights)
@@ -53,7 +53,7 @@ class Images(Domain):
                 "The 'mode_weights' parameter of load('images') must be (num_classes, 8). "
                 f"Got shape {tuple(self.mode_weights.shape)} instead."
             )
-        self.diffusion = Gaussian(sigma_data=0.5, p_mean=-0.6, p_std=1.2)
+        self.diffusion = Gaussian(sigma_data=0.5, p_mean=0.0, p_std=1.3)
         self.mode_names = list(GARMENTS)
         story = ["summer", "winter"]
         others = [f"class {c}" for c in range(self.num_classes)]
