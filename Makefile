@@ -17,6 +17,8 @@ BASE := $(VENV)/.base-$(VERSION)
 TEST := $(VENV)/.test-$(VERSION)
 LAB := $(VENV)/.lab-$(VERSION)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
+# Trained weights stay with the project: a fresh clone trains afresh, a second run does not.
+export CFG_TUTORIAL_CACHE := $(CURDIR)/.cache
 NOTEBOOKS = $(wildcard notebooks/[0-9]*.ipynb notebooks/index.ipynb)
 
 .PHONY: help atlas test lab notebooks site bench clean
@@ -80,5 +82,5 @@ bench: $(TEST)
 	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 clean:
-	rm -rf $(VENV) atlas site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .cache atlas site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find cfg_tutorial tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

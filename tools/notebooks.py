@@ -37,7 +37,8 @@ STUB = r'\1raise NotImplementedError("your turn")\n'
 CHECK = re.compile(r"^ct\.check\.\w+\(", re.M)
 RANGE = re.compile(r"`([^`]+)`:\s(-?[\d.]+) to (-?\d+(?:\.\d+)?)")
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
-PROGRESS = re.compile(r"^(\w[\w ]*: +100%\|[^|]*\| \d+/\d+) \[[^\],]*, [^\],]*(?:, )?([^\]]*)\]$")
+COLOUR_CODE = re.compile("\x1b\\[[0-9;]*m")
+PROGRESS = re.compile(r"^([^:|]+: +100%\|[^|]*\| \d+/\d+) \[[^\],]*, [^\],]*(?:, )?([^\]]*)\]$")
 
 MOST_MEMORY = 1.5  # GiB
 MOST_SIZE = 0.35  # MB
@@ -251,7 +252,7 @@ def make(source: Path, copy: str, check: bool) -> list[str]:
     try:
         minutes, memory = execute(notebook)
     except CellExecutionError as error:
-        return [f"{name}: {error}"]
+        return [f"{name}: {COLOUR_CODE.sub('', str(error))}"]
     tidy(notebook)
     wrong, size = faults(notebook, copy), len(nbformat.writes(notebook)) / 1e6
     if memory > MOST_MEMORY or size > MOST_SIZE:
