@@ -1,6 +1,6 @@
 """Train the models that ship with the package: seed 0 of each domain, and their checksums.
 
-    python data/builders/build_checkpoints.py [domain ...]
+python data/builders/build_checkpoints.py [domain ...]
 """
 
 import hashlib
