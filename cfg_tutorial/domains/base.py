@@ -105,6 +105,7 @@ class Domain(abc.ABC):
         """Return what a checkpoint must agree on: JSON values."""
         return {
             "domain": self.name,
+            "mode_names": self.mode_names,
             "mode_weights": self.mode_weights.tolist(),
             "p_uncond": self.p_uncond,
             "diffusion": {**vars(self.diffusion)},

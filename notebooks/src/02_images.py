@@ -12,7 +12,7 @@
 #
 # | | |
 # |---|---|
-# | time | 30 to 40 minutes to work through; the code runs for about 2 minutes |
+# | time | 30 to 40 minutes to work through; the code runs for about 3 minutes |
 # | you know | notebook 01: scale, alignment, effective modes |
 # | you need | two cores, no GPU, no network; 1 GiB of memory |
 
@@ -126,7 +126,7 @@ print(f"corrected counts outside the two: {corrected[2:].sum() / corrected.sum()
 # ## What the model sees
 #
 # A model takes a noisy picture and returns the clean one that it expects. Here is the shipped
-# network (0.7 million parameters, trained for about a minute), asked about one photograph under
+# network (0.7 million parameters, trained for a minute or two), asked about one photograph under
 # more and more noise.
 
 # %%
@@ -340,7 +340,7 @@ for name, found in [("all levels at scale 5", shipped[-2]), ("window at scale 8"
 # ## A weak model
 #
 # It is often said that guidance makes samples *better*. That depends on what there is to mend.
-# Train a network in front of you, but stop early: 400 steps instead of 1,000. (The loop is that of
+# Train a network in front of you, but stop early: 400 steps instead of 1,300. (The loop is that of
 # notebook 01, with a U-Net in place of the MLP.) It takes 20 to 60 seconds; the weights are kept,
 # so the next time it is instant.
 
@@ -410,7 +410,7 @@ my_explanation = "a scale that was best for one network need not be best for ano
 # with `domain.exact()`, which needs no training). Can you make winter wear T-shirts?
 
 # %%
-scale, label, window = 4.0, 1, (0.0, 80.0)
+scale, label, window = 4.0, 1, (0.0, 160.0)
 schedule = ct.interval(scale, lo=window[0], hi=window[1])
 x = domain.sample(ct.guided(model, schedule), label, n=96, seed=1, progress=False)
 found = domain.measure(x, label)
@@ -425,12 +425,10 @@ print(f"saturation {found.extra['saturation']:.2f}")
 # ## Take away
 #
 # 1. On photographs, too, guidance buys alignment with coverage; the exact model and a trained
-#    network
-#    pay nearly the same price.
+#    network pay nearly the same price.
 # 2. An instrument that errs hides lost modes. Measure its errors, correct for them, and say so.
 # 3. A window, or any other method, must be compared at equal alignment. At equal scale a smaller
-#    dose
-#    looks like a better drug.
+#    dose looks like a better drug.
 #
 # **Limits.** Pictures of 16 x 16 pixels, eight garments, one reader, one training seed, and
 # samples by the hundred: a difference of half a garment is noise. That T-shirts are for summer is
