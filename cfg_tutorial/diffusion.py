@@ -219,6 +219,8 @@ class Denoiser(nn.Module):
         if self.predicts == "eps":
             return x - sigma * output
         norm = norm * self.sigma_data
+        if isinstance(sigma, float):
+            return torch.sub(norm**2 * x, output, alpha=sigma * norm)
         return norm**2 * x - sigma * norm * output
 
 

@@ -253,3 +253,32 @@ def test_the_finished_page_has_no_shipped_weights(tmp_path):
     table = pd.read_csv(tmp_path / "results.csv")
     assert set(table.weights) == {"sha0", "sha1", "sha2"}
     assert "shipped" not in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["mixtures", "images"])
+def test_training_seeds_give_three_networks_and_none_is_the_shipped_one(
+    name, tmp_path, monkeypatch
+):
+    """Rows carry the SHA-256 of the weights that made them; the finished page has only those."""
+    domain = ct.load(name)
+    short = {**domain.recipe, "train_steps": 3, "batch_size": 16, "warmup": 1}
+    monkeypatch.setattr(type(domain), "recipe", short)
+    monkeypatch.setenv("CFG_TUTORIAL_CACHE", str(tmp_path / "cache"))
+    options = {"scales": [1.0, 8.0], "n": 80, "num_steps": 2, "folder": tmp_path, "progress": False}
+    records = []
+    ct.sweep([domain], seeds=[0], source="shipped", on_cell=records.append, **options)
+    ct.sweep([domain], seeds=range(3), on_cell=records.append, **options)
+    hashes = [record["weights"] for record in records]
+    assert len(set(hashes)) == 4
+    assert all(len(one) == 64 for one in hashes)
+    monkeypatch.setattr(atlas.plots, "plot_modes", lambda table, name, weights, title: figure())
+    atlas.write_page(tmp_path, [name], records, finished=True)
+    table = pd.read_csv(tmp_path / "results.csv")
+    assert set(table.weights) == set(hashes[1:])
+    assert "shipped" not in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def figure():
+    from matplotlib.figure import Figure
+
+    return Figure()
