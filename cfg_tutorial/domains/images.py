@@ -54,7 +54,7 @@ class Images(Domain):
                 f"Got shape {tuple(self.mode_weights.shape)} instead."
             )
         # A start at sigma_max forgets the mean of the data, which costs alignment: .665 at 40, .671
-        # at 160 (3,000 samples at scale 1, the same weights).
+        # at 160 (3,000 samples at scale 1, one set of weights of an earlier recipe).
         self.diffusion = Gaussian(sigma_max=160.0, sigma_data=0.5, p_mean=-0.5, p_std=1.3)
         self.mode_names = list(GARMENTS)
         story = ["summer", "winter"]
