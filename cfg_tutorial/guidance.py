@@ -124,6 +124,16 @@ def check_scale(value: Any, name: str = "guidance_scale", where: str = "guided")
     return scale
 
 
+def _rounded(scale: Tensor) -> float | Tensor:
+    """Return a scale, 0-d as a number, with all within ROUNDING of 0 or 1 made just that."""
+    if not scale.ndim:
+        value = float(scale.detach())
+        near = [exact for exact in (0.0, 1.0) if abs(value - exact) < ROUNDING]
+        return near[0] if near else value
+    nearest = scale.round().clamp(0, 1)
+    return torch.where((scale - nearest).abs() < ROUNDING, nearest, scale)
+
+
 def check_label(label: Any, n: int, highest: int | Tensor, where: str) -> Tensor:
     """Return ``label`` as an integer tensor (n,), or (n, k), from 0 to ``highest``.
 
@@ -160,7 +170,7 @@ class Guided(nn.Module):
         super().__init__()
         self.model = model
         self.guidance_scale = (
-            guidance_scale if callable(guidance_scale) else check_scale(guidance_scale)
+            guidance_scale if callable(guidance_scale) else _rounded(check_scale(guidance_scale))
         )
         for name in ("num_classes", "null_label", "p_uncond", "mask_token", "vocab_size"):
             if hasattr(model, name):
@@ -173,19 +183,16 @@ class Guided(nn.Module):
     def scale_at(self, x: Tensor, level: Tensor) -> float | Tensor:
         """Return the scale, one number or one a row of x (n, ...), rounded to 0 and 1."""
         scale = self.guidance_scale
-        scale = check_scale(scale(level)) if callable(scale) else scale
-        if not scale.ndim:
-            value = scale.item()
-            near = [exact for exact in (0.0, 1.0) if abs(value - exact) < ROUNDING]
-            return near[0] if near else value
+        if callable(scale):
+            scale = _rounded(check_scale(scale(level)))
+        if isinstance(scale, float):
+            return scale
         if len(scale) != len(x):
             raise ValueError(
                 "The 'guidance_scale' parameter of guided must have one value a row of x, "
                 f"{len(x)} of them. Got {len(scale)} instead."
             )
-        scale = scale.to(x)
-        nearest = scale.round().clamp(0, 1)
-        return torch.where((scale - nearest).abs() < ROUNDING, nearest, scale)
+        return scale.to(x)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
         level = torch.as_tensor(level, dtype=x.dtype, device=x.device)

@@ -88,7 +88,9 @@ def plot_coverage(
         panel = means[means.domain == domain]
         _draw_references(ax, panel, measure, against)
         methods = [m for m in dict.fromkeys(panel.method) if m != "none"]
-        for source_name, style in STYLES.items():
+        present = [source_name for source_name in STYLES if source_name in set(panel.source)]
+        for source_name in present:
+            style = STYLES[source_name]
             ours = panel[panel.source == source_name]
             for i, method in enumerate(dict.fromkeys(ours.method)):
                 one = ours[ours.method == method]
@@ -96,6 +98,8 @@ def plot_coverage(
                 if method != "none" and len(methods) > 1:
                     name += f", {method}"
                 _draw_curve(ax, one, measure, against, {**style, "alpha": 1 / (1 + i / 2)}, name)
+                if against != "scale" and source_name == present[0]:
+                    _label_scales(ax, one, measure, against, style["color"])
         ax.set_title((titles or {}).get(domain, domain), fontsize=9)
         ax.set(xlabel=LABELS.get(against, against), ylabel=LABELS.get(measure, measure))
         ax.grid(alpha=0.25)
@@ -106,15 +110,12 @@ def plot_coverage(
 def _draw_curve(
     ax: Any, table: Any, measure: str, against: str, style: dict[str, Any], name: str
 ) -> None:
-    y = table[table.measure == measure].pivot_table(index="scale", columns="seed", values="value")
+    y = _by_seed(table, measure)
     if y.empty:
         return
     x = y * 0 + y.index.to_numpy()[:, None]
     if against != "scale":
-        x = table[table.measure == against].pivot_table(
-            index="scale", columns="seed", values="value"
-        )
-        x, y = x.align(y, join="inner")
+        x, y = _by_seed(table, against).align(y, join="inner")
     many = y.shape[1] > 1
     if many:
         for seed in y:
@@ -127,19 +128,19 @@ def _draw_curve(
             )
     label = f"{name} ({y.shape[1]} seeds)" if many else name
     ax.plot(x.mean(axis=1), y.mean(axis=1), label=label, linewidth=1.8, markersize=4, **style)
-    if against != "scale" and style["color"] in (
-        STYLES["trained"]["color"],
-        STYLES["shipped"]["color"],
-    ):
-        for scale in y.index:
-            ax.annotate(
-                f"{scale:g}",
-                (x.loc[scale].mean(), y.loc[scale].mean()),
-                textcoords="offset points",
-                xytext=(4, 4),
-                fontsize=7,
-                color=style["color"],
-            )
+
+
+def _by_seed(table: Any, measure: str) -> Any:
+    """Return a measure as a frame, a row a scale and a column a seed."""
+    rows = table[table.measure == measure]
+    return rows.pivot_table(index="scale", columns="seed", values="value")
+
+
+def _label_scales(ax: Any, table: Any, measure: str, against: str, colour: str) -> None:
+    x, y = _by_seed(table, against).mean(axis=1), _by_seed(table, measure).mean(axis=1)
+    for scale in y.index.intersection(x.index):
+        at = (x[scale], y[scale])
+        ax.annotate(f"{scale:g}", at, (4, 4), textcoords="offset points", fontsize=7, color=colour)
 
 
 def _draw_references(ax: Any, panel: Any, measure: str, against: str) -> None:

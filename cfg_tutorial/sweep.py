@@ -7,6 +7,7 @@ cell is one line of a journal, and a rerun does only what is missing.
 import functools
 import hashlib
 import json
+import marshal
 import math
 import os
 import time
@@ -202,8 +203,16 @@ def cell_key(cell: dict[str, Any]) -> str:
     if cell["source"] == "trained":
         made_by["recipe"] = domain.recipe
     if cell["function"] is not None:  # a function of one's own is known by its code
-        made_by["function"] = getattr(cell["function"], "__code__", cell["function"]).__repr__()
+        made_by["function"] = _code(cell["function"])
     return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _code(function: Any) -> str:
+    """Return what a function does as text: its code and the values that it closes over."""
+    if not hasattr(function, "__code__"):
+        return repr(function)
+    closed = [cell.cell_contents for cell in function.__closure__ or ()]
+    return f"{marshal.dumps(function.__code__).hex()} {closed} {function.__defaults__}"
 
 
 def use_line(line: int) -> None:
@@ -255,7 +264,8 @@ def run_cell(
     found = [domain.measure(*part) for part in parts]
     if cell["folder"]:
         keep = min(n, max(64, 4000 // x[0].numel()))
-        _save_samples(Path(cell["folder"]), key, torch.stack([part[:keep] for part, _ in parts]))
+        first = torch.stack([part[:keep] for part, _ in parts])
+        training.save_tensors(samples_path(cell["folder"], key), {"x": first}, {"cell": key})
     names = [*MEASURES, *found[0].extra]
     return shared | {
         "scales": scales,
@@ -362,7 +372,3 @@ def _append(path: Path, record: dict[str, Any]) -> None:
 def samples_path(folder: str | Path, key: str) -> Path:
     """Return where the first samples of a cell are kept: safetensors, x (scales, rows, *shape)."""
     return Path(folder) / "samples" / f"{key}.safetensors"
-
-
-def _save_samples(folder: Path, key: str, x: torch.Tensor) -> None:
-    training.save_tensors(samples_path(folder, key), {"x": x}, {"cell": key})

@@ -162,7 +162,7 @@ FORMULA = [
 COST = [
     trap(
         "below 1 is conditional",
-        Guided.scale_at,
+        guidance._rounded,
         "if not scale.ndim:",
         "scale = scale.clamp(min=1)\n    if not scale.ndim:",
         by("guidance.test_other_scales_cost_two_forwards_in_one_call", scale=0.5),
@@ -170,7 +170,7 @@ COST = [
     ),
     trap(
         "one unit in the last place pays twice",
-        Guided.scale_at,
+        guidance._rounded,
         "< ROUNDING",
         "== 0",
         by("guidance.test_a_rounded_one_costs_one_forward", scale=1.0000000000000002),
@@ -178,7 +178,7 @@ COST = [
     ),
     trap(
         "near 1 is 1",
-        Guided.scale_at,
+        guidance._rounded,
         "< ROUNDING",
         "< 0.01",
         by("guidance.test_scale_is_continuous", at=1.0, step=1e-4),

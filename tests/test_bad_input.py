@@ -265,3 +265,10 @@ def test_train_steps(train_steps):
         "'train_steps' parameter of fit",
         train_steps,
     )
+
+
+@pytest.mark.parametrize("train_steps", [0, -5])
+def test_train_steps_of_a_domain(train_steps, tmp_path):
+    with pytest.raises(ValueError, match=f"'train_steps'.*Got {train_steps}"):
+        ct.load("mixtures").train(train_steps=train_steps, folder=tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []

@@ -160,6 +160,19 @@ def test_another_domain_configuration_is_another_cell():
     assert module.cell_key(plain) != module.cell_key({**plain, "source": "shipped"})
 
 
+def test_a_function_of_ones_own_is_known_by_what_it_does():
+    def key(function):
+        cells = module.make_cells(["mixtures"], "exact", {"mine": function}, [0], SCALES, 100)
+        return module.cell_key(cells[0])
+
+    def times(factor):
+        return lambda model, scale: ct.guided(model, factor * scale)
+
+    assert key(times(2.0)) == key(times(2.0)), "the same function made again"
+    assert key(times(2.0)) != key(times(3.0)), "another value closed over"
+    assert key(lambda m, s: ct.guided(m, s)) != key(lambda m, s: ct.guided(m, 1 + s))
+
+
 def test_an_executor_gives_the_same_table(table):
     with ThreadPoolExecutor(2) as executor:
         found = ct.sweep(
@@ -208,6 +221,8 @@ def test_plot_draws_the_table(table, against):
     x = SCALES if against == "scale" else [value(table, against, s, source="exact") for s in SCALES]
     assert drawn.get_xdata() == pytest.approx(x)
     assert "tilted law (not what is sampled)" in lines and "exact equation" in lines
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert written == ([] if against == "scale" else ["0", "1", "3"])
     with pytest.raises(ValueError, match="'measure'"):
         ct.plot_coverage(table, "beauty")
 

@@ -13,6 +13,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -78,6 +79,9 @@ def main(args: Any) -> int:
     known = {record["key"]: record for record in read_journal(out / "results.jsonl")}
     keys = [cell_key(cell) for cell in cells]
     records += [known[key] for key in keys if key in known]
+    ready = [key in known for key in keys]
+    if all(ready[: len(draft)]) and not all(ready):  # an interrupted run goes on
+        write_page(out, domains, records, finished=False)
     try:
         with _workers(args.workers or min(2, os.cpu_count() or 1)) as executor:
             done = run_cells(cells, executor, out, on_cell)
@@ -221,7 +225,7 @@ def verdict(table: Any, domain: str) -> str:
 
     def between(measure: str) -> tuple[float, float]:
         low, high = (_mean(table, domain, source, measure, scale) for scale in (1.0, 8.0))
-        return sum(low) / len(low), sum(high) / len(high)
+        return fmean(low), fmean(high)
 
     gain, cost = between("alignment"), between("mode_coverage")
     modes = between("effective_modes")
@@ -246,7 +250,7 @@ def _table(table: Any, domain: str, source: str) -> str:
             values = _mean(table, domain, source, name, scale)
             low, high = t_interval(values)
             width = "" if math.isnan(low) else f" &plusmn; {(high - low) / 2:.3f}"
-            cells += f"<td>{sum(values) / len(values):.3f}{width}</td>"
+            cells += f"<td>{fmean(values):.3f}{width}</td>"
         body += f"<tr><th scope=row>{scale:g}</th>{cells}</tr>"
     seeds = len(set(rows.seed))
     return (

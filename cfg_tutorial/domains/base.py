@@ -173,7 +173,9 @@ class Domain(abc.ABC):
         folder : where weights are kept, by configuration; ``cache_folder()`` unless given
         recipe : what else ``fit`` takes, and batch_size, in place of the domain's own
         """
-        recipe = {**self.recipe, **recipe} | ({"train_steps": train_steps} if train_steps else {})
+        recipe = {**self.recipe, **recipe}
+        if train_steps is not None:
+            recipe["train_steps"] = train_steps
         run = {**self.config(), "recipe": recipe, "seed": seed}
         key = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:12]
         folder = Path(folder) if folder else training.cache_folder()
@@ -314,7 +316,8 @@ class Domain(abc.ABC):
             return Coverage(
                 measures.validity(mode), alignment, nan, nan, nan, nan, nan, counts, extra
             )
-        real, real_mode, width = self._held_out(label)
+        real, real_label, real_mode, width = self._held_out
+        own = real[real_label == label][:1000]
         features = self.features(x[valid])
         return Coverage(
             validity=measures.validity(mode),
@@ -322,8 +325,8 @@ class Domain(abc.ABC):
             mode_coverage=measures.mode_coverage(counts, weights),
             captured_mass=measures.captured_mass(counts, weights),
             effective_modes=measures.effective_modes(counts),
-            spread=measures.spread(features, mode[valid], *self._held_out_modes),
-            kernel_distance=measures.kernel_distance(features, real, width)
+            spread=measures.spread(features, mode[valid], real, real_mode),
+            kernel_distance=measures.kernel_distance(features, own, width)
             if valid.sum() > 1
             else nan,
             mode_counts=counts,
@@ -331,24 +334,12 @@ class Domain(abc.ABC):
         )
 
     @functools.cached_property
-    def _held_out_batch(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _held_out(self) -> tuple[Tensor, Tensor, Tensor, float]:
+        """Held-out features (n, d), labels (n,), modes (n,), and their median distance."""
         batch = self.data(2000 * self.num_classes, seed=1, held_out=True)
-        return self.features(batch.x), batch.label, self.assign(batch.x)
-
-    @property
-    def _held_out_modes(self) -> tuple[Tensor, Tensor]:
-        features, _, mode = self._held_out_batch
-        return features, mode
-
-    def _held_out(self, label: int) -> tuple[Tensor, Tensor, float]:
-        """Return held-out features and modes of a class, and the median distance of features."""
-        features, labels, mode = self._held_out_batch
-        own = features[labels == label][:1000]
-        return (
-            own,
-            mode[labels == label][:1000],
-            torch.pdist(features[:500].float()).median().item(),
-        )
+        features = self.features(batch.x)
+        width = torch.pdist(features[:500].float()).median().item()
+        return features, batch.label, self.assign(batch.x), width
 
     def tilted_law(self, scale: float, label: int) -> Tensor:
         """Return the modes' law p(mode | label)^scale p(mode)^(1 - scale): (num_modes,)."""
