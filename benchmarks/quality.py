@@ -10,7 +10,15 @@ import sys
 import cfg_tutorial as ct
 from cfg_tutorial.domains import DOMAINS
 
-NAMES = ["validity", "alignment", "mode_coverage", "captured_mass", "effective_modes", "spread"]
+NAMES = [
+    "validity",
+    "alignment",
+    "accuracy",
+    "mode_coverage",
+    "captured_mass",
+    "effective_modes",
+    "spread",
+]
 
 
 def main(names: list[str]) -> None:

@@ -11,23 +11,31 @@ from typing import TYPE_CHECKING, Any
 # took 1.7 s a training step of the U-Net, against .3 s asleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from cfg_tutorial.diffusion import Gaussian, drop_labels, karras_sigmas, wrap
+from cfg_tutorial.diffusion import Gaussian, Masked, drop_labels, karras_sigmas, wrap
 from cfg_tutorial.domains import Batch, Domain, check_domain, load
 from cfg_tutorial.guidance import guide, guided, interval, ramp
 from cfg_tutorial.measures import Coverage
-from cfg_tutorial.samplers import sample_ancestral, sample_dpmpp_2m, sample_euler, sample_heun
+from cfg_tutorial.samplers import (
+    sample_ancestral,
+    sample_dpmpp_2m,
+    sample_euler,
+    sample_heun,
+    sample_unmask,
+)
 from cfg_tutorial.sweep import sweep  # at once: a module of this name must not take its place
 from cfg_tutorial.training import fit, load_checkpoint, save_checkpoint, version
 
 if TYPE_CHECKING:
     import cfg_tutorial.app.check as check
     from cfg_tutorial.domains.mixtures import GaussianMixture
+    from cfg_tutorial.domains.text import TokenMixture
     from cfg_tutorial.plots import plot_coverage, source
 
 __version__ = version()
 
 _LATER = {
     "GaussianMixture": "domains.mixtures",
+    "TokenMixture": "domains.text",
     "plot_coverage": "plots",
     "source": "plots",
     "check": "app.check",
@@ -39,6 +47,8 @@ __all__ = [
     "Domain",
     "Gaussian",
     "GaussianMixture",
+    "Masked",
+    "TokenMixture",
     "check",
     "check_domain",
     "drop_labels",
@@ -55,6 +65,7 @@ __all__ = [
     "sample_dpmpp_2m",
     "sample_euler",
     "sample_heun",
+    "sample_unmask",
     "save_checkpoint",
     "source",
     "sweep",

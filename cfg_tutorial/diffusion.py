@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cfg_tutorial.guidance import check_label, per_row
+from cfg_tutorial.guidance import check_label, level_beside, per_row
 
 
 def karras_sigmas(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
@@ -87,7 +87,8 @@ def row_noise(
     ----------
     rows : Tensor (n,) of int >= 0, the identities of the rows
     like : Tensor whose type and device the noise has
-    stream : int, separates uses of one seed (0 starts a sample, 1 is noise added on the way)
+    stream : int, separates uses of one seed (0 starts a sample, 1 is noise added on the way,
+        2 the order in which places are revealed)
 
     Raises
     ------
@@ -118,9 +119,12 @@ class Gaussian:
     p_std: float = 1.2
     rho: float = 7.0
 
-    def levels(self, num_steps: int) -> Tensor:
-        """Return the sampling levels (num_steps + 1,), decreasing, last 0."""
-        return karras_sigmas(num_steps, self.sigma_min, self.sigma_max, self.rho)
+    def levels(
+        self, num_steps: int, edges: tuple[float, ...] = (), dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """Return the sampling levels (num_steps + 1,), decreasing, last 0, and the edges added."""
+        sigmas = karras_sigmas(num_steps, self.sigma_min, self.sigma_max, self.rho)
+        return insert_levels(sigmas.to(dtype or sigmas.dtype), edges)
 
     def noise(self, shape: tuple[int, ...], seed: int, rows: Tensor, like: Tensor) -> Tensor:
         """Return the first state (n, *shape): noise of standard deviation sigma_max."""
@@ -156,6 +160,111 @@ class Gaussian:
         weight = (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
         return (per_row(weight, x0) * error**2).mean()
 
+    def model(self, net: nn.Module, **about: Any) -> "Denoiser":
+        """Return a model of a network (scaled x, sigma, label) -> velocity; see ``wrap``."""
+        return wrap(net, "v", sigma_data=self.sigma_data, scale_input=True, **about)
+
+    def is_prediction(self, prediction: Tensor, x: Tensor) -> bool:
+        """Return whether ``prediction`` is what a model may answer to x: numbers, of its shape."""
+        return prediction.shape == x.shape and bool(torch.isfinite(prediction).all())
+
+
+@dataclass(frozen=True)
+class Masked:
+    """The process that hides tokens (n, length) place by place; level is the masked fraction.
+
+    Parameters
+    ----------
+    vocab_size : int, words are the tokens below it
+    mask_token, pad_token : int; a padded place is none, and is never hidden or learned
+    causal : bool, the network sees only what stands before a place, so that every place is
+        learned from the whole row at once, and samples go from left to right
+
+    Source: absorbing diffusion, Austin et al. 2021 (arXiv 2107.03006). Lesson: 03_text_tokens.
+    """
+
+    vocab_size: int
+    mask_token: int
+    pad_token: int | None = None
+    causal: bool = False
+
+    def levels(
+        self, num_steps: int, edges: tuple[float, ...] = (), dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """Return the levels from 1 to 0, (num_steps + 1,); the level at a step's start decides,
+        so that edges need no level of their own.
+
+        Raises
+        ------
+        ValueError : num_steps < 1
+        """
+        if num_steps < 1:
+            raise ValueError(
+                "The 'num_steps' parameter of Masked.levels must be an int >= 1. "
+                f"Got {num_steps} instead."
+            )
+        return torch.linspace(1, 0, num_steps + 1)
+
+    def noise(self, shape: tuple[int, ...], seed: int, rows: Tensor, like: Tensor) -> Tensor:
+        """Return the first state (n, length): all places masked."""
+        return torch.full((len(rows), *shape), self.mask_token, device=like.device)
+
+    def corrupt(
+        self, x0: Tensor, level: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return x0 (n, length) with a share ``level``, 0-d or (n,), of each row's places masked.
+
+        As many places as that share rounds to, chosen at random.
+        """
+        real = x0 != self.pad_token if self.pad_token is not None else torch.ones_like(x0).bool()
+        count = (torch.as_tensor(level, device=x0.device) * real.sum(1)).round()
+        luck = torch.rand(x0.shape, generator=generator).to(x0.device).masked_fill(~real, torch.inf)
+        return x0.masked_fill(luck.argsort(1).argsort(1) < count[:, None], self.mask_token)
+
+    def loss(
+        self, model: Any, x0: Tensor, label: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return a bound on -log p(x0 | label) in nats a row, tight for the exact model.
+
+        A number of places from 1 to the length is masked, each number equally often in a batch;
+        what a row's masked places cost counts (length / number) times: the cost of revealing one
+        place after the other in random order.
+
+        Parameters
+        ----------
+        x0 : Tensor (n, length) of int
+        label : Tensor (n,) or (n, k), after label dropout
+
+        Source: Ou et al. 2024 (arXiv 2406.03736), Sahoo et al. 2024 (arXiv 2406.07524). Lesson:
+        03_text_tokens.
+        """
+        real = x0 != self.pad_token if self.pad_token is not None else torch.ones_like(x0).bool()
+        length = real.sum(1)
+        if self.causal:
+            x, level, hidden, weight = x0, torch.zeros(len(x0)), real, torch.ones(len(x0))
+        else:
+            luck = torch.rand(len(x0), generator=generator)
+            quantile = (torch.randperm(len(x0), generator=generator) + luck) / len(x0)
+            count = (quantile.to(x0.device) * length).floor().add(1).minimum(length)
+            level, weight = count / length, length / count
+            x = self.corrupt(x0, level, generator)
+            hidden = x == self.mask_token
+        words = x0.masked_fill(~real, 0)
+        log_prob = model(x, level, label).gather(-1, words[..., None])[..., 0]
+        cost = -log_prob.masked_fill(~hidden, 0).sum(1)
+        return (weight.to(cost) * cost).mean()
+
+    def model(self, net: nn.Module, **about: Any) -> "TokenModel":
+        """Return a model of a network (tokens, level, label) -> logits; see ``wrap``."""
+        names = ("vocab_size", "mask_token", "pad_token")
+        return wrap(net, "log_probs", **{name: getattr(self, name) for name in names}, **about)
+
+    def is_prediction(self, prediction: Tensor, x: Tensor) -> bool:
+        """Return whether ``prediction`` is what a model may answer to x: laws of words."""
+        if prediction.shape != (*x.shape, self.vocab_size):
+            return False
+        return bool((prediction.logsumexp(-1).abs() < 1e-3).all())
+
 
 def in_slices(
     model: Callable[..., Tensor], batch_size: int, x: Tensor, level: Tensor, label: Tensor
@@ -164,7 +273,7 @@ def in_slices(
 
     One huge batch is up to twice as slow as slices: its buffers are fetched anew at each use.
     """
-    level = torch.as_tensor(level, dtype=x.dtype, device=x.device)
+    level = level_beside(x, level)
     if len(x) <= batch_size:
         return model(x, level, label)
     each = level.split(batch_size) if level.ndim else repeat(level)
@@ -172,29 +281,20 @@ def in_slices(
     return torch.cat([model(*part) for part in parts])
 
 
-class Denoiser(nn.Module):
-    """A network seen as a model: (x, sigma, label) -> x0. ``wrap`` makes it and says how."""
+class _Wrapped(nn.Module):
+    """A network seen as a model, run in slices, its rows counted."""
 
     edges: tuple[float, ...] = ()
+    num_classes: Any
+    null_label: Any
+    p_uncond: float | None
+    level_input: Any
 
-    def __init__(
-        self,
-        net: Callable[..., Tensor],
-        predicts: str,
-        num_classes: int,
-        null_label: int,
-        p_uncond: float | None,
-        sigma_data: float,
-        scale_input: bool,
-        level_input: Callable[[Tensor], Tensor] | None,
-        batch_size: int,
-    ):
+    def __init__(self, net: Callable[..., Tensor], batch_size: int, about: dict[str, Any]):
         super().__init__()
-        self.net, self.predicts = net, predicts
-        self.num_classes, self.null_label, self.p_uncond = num_classes, null_label, p_uncond
-        self.sigma_data, self.batch_size = sigma_data, batch_size
-        self.scale_input, self.level_input = scale_input, level_input
-        self.rows_run = 0
+        self.net, self.batch_size, self.rows_run = net, batch_size, 0
+        for name, value in about.items():
+            setattr(self, name, value)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
         self.rows_run += len(x)
@@ -203,6 +303,17 @@ class Denoiser(nn.Module):
         except (IndexError, RuntimeError):  # checked only now: a step should cost the network
             check_label(label, len(x), self.null_label, "model")
             raise
+
+    def _slice(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
+        raise NotImplementedError("Denoiser and TokenModel say how.")
+
+
+class Denoiser(_Wrapped):
+    """A network seen as a model: (x, sigma, label) -> x0. ``wrap`` makes it and says how."""
+
+    predicts: str
+    sigma_data: float
+    scale_input: bool
 
     def _slice(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
         # One level for all rows is a plain number: a step should cost little beyond the network.
@@ -224,42 +335,90 @@ class Denoiser(nn.Module):
         return norm**2 * x - sigma * norm * output
 
 
+class TokenModel(_Wrapped):
+    """A network seen as a model: (tokens, level, label) -> log-probabilities (n, length, words)."""
+
+    vocab_size: int
+    mask_token: int
+    pad_token: int | None
+
+    def _slice(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
+        # A label or token out of range would be another token's number to the network: no error.
+        check_label(label, len(x), self.null_label, "model")
+        check_tokens(x, self, "model")
+        levels = level.expand(len(x))
+        logits = self.net(x, self.level_input(levels) if self.level_input else levels, label)
+        return logits.log_softmax(-1)
+
+
+def check_tokens(tokens: Any, model: Any, where: str) -> Tensor:
+    """Return ``tokens`` (n, length), each a word of the model's, its mask or its padding.
+
+    Raises
+    ------
+    ValueError : no integers, no rows, no places, or a token that the model does not know
+    """
+    tokens = torch.as_tensor(tokens)
+    whole = not (tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool)
+    if not whole or tokens.ndim != 2 or not tokens.numel():
+        raise ValueError(
+            f"The 'tokens' parameter of {where} must be integers of shape (n, length), both at "
+            f"least 1. Got {tokens.dtype} of shape {tuple(tokens.shape)} instead."
+        )
+    special = {model.mask_token, getattr(model, "pad_token", None)} - {None}
+    known = (tokens >= 0) & (tokens < model.vocab_size)
+    for token in special:
+        known |= tokens == token
+    if not known.all():
+        raise ValueError(
+            f"The 'tokens' parameter of {where} must be below {model.vocab_size} or one of "
+            f"{sorted(special)} (mask, padding). Got {tokens[~known][0].item()} instead."
+        )
+    return tokens
+
+
 def wrap(
     net: Callable[..., Tensor],
     predicts: str = "x0",
     *,
-    num_classes: int | None = None,
-    null_label: int | None = None,
+    num_classes: Any = None,
+    null_label: Any = None,
     p_uncond: float | None = None,
     sigma_data: float = 1.0,
     scale_input: bool = False,
     level_input: Callable[[Tensor], Tensor] | None = None,
     batch_size: int = 256,
-) -> Denoiser:
-    """Make a model of a network: the edge where eps and v become x0.
+    vocab_size: int | None = None,
+    mask_token: int | None = None,
+    pad_token: int | None = None,
+) -> Any:
+    """Make a model of a network: the edge where eps and v become x0, and logits log-probabilities.
 
     Parameters
     ----------
     net : callable (x, level, label) -> output, all with n rows; label ``null_label`` means none
     predicts : "x0", "eps" (x = x0 + sigma eps) or "v" (velocity, of data with ``sigma_data``:
-        v = (sigma_data^2 eps - sigma x0) / (sigma_data sqrt(sigma^2 + sigma_data^2)))
+        v = (sigma_data^2 eps - sigma x0) / (sigma_data sqrt(sigma^2 + sigma_data^2))); for tokens
+        "log_probs" (n, length, words), normalised or not
     num_classes, null_label, p_uncond : as the network was trained; by default ``net``'s own
-        attributes, and ``null_label`` is then num_classes
+        attributes, and ``null_label`` is then num_classes. A label of k parts has k of each: (k,)
     sigma_data : float, standard deviation of the data ("v" and ``scale_input`` need it)
     scale_input : bool, give the network x / sqrt(sigma^2 + sigma_data^2), the variance-preserving
         input of most published networks
     level_input : callable (n,) -> (n,), from sigma to what the network takes (a timestep, say)
     batch_size : int, rows in one forward of the network
+    vocab_size, mask_token, pad_token : int, of tokens; words are the tokens below vocab_size
 
     Raises
     ------
-    ValueError : an unknown ``predicts``, no number of classes, another null label than that
+    ValueError : an unknown ``predicts``, no number of classes, another null label than that,
+        "log_probs" without vocab_size and mask_token
 
     Source: Karras et al. 2022, table 1; v after Salimans & Ho 2022 (arXiv 2202.00512).
     """
-    if predicts not in ("x0", "eps", "v"):
+    if predicts not in ("x0", "eps", "v", "log_probs"):
         raise ValueError(
-            "The 'predicts' parameter of wrap must be 'x0', 'eps' or 'v'. "
+            "The 'predicts' parameter of wrap must be 'x0', 'eps', 'v' or 'log_probs'. "
             f"Got {predicts!r} instead."
         )
     if not isinstance(batch_size, int) or batch_size < 1:
@@ -278,15 +437,19 @@ def wrap(
             f"The 'null_label' parameter of wrap must be num_classes, {num_classes}: classes are "
             f"counted from 0. Got {null_label} instead."
         )
-    p_uncond = getattr(net, "p_uncond", None) if p_uncond is None else p_uncond
-    return Denoiser(
-        net,
-        predicts,
-        num_classes,
-        null_label,
-        p_uncond,
-        sigma_data,
-        scale_input,
-        level_input,
-        batch_size,
-    )
+    about = {
+        "num_classes": num_classes,
+        "null_label": null_label,
+        "p_uncond": getattr(net, "p_uncond", None) if p_uncond is None else p_uncond,
+        "level_input": level_input,
+    }
+    if predicts == "log_probs":
+        if vocab_size is None or mask_token is None:
+            raise ValueError(
+                "The 'vocab_size' and 'mask_token' parameters of wrap must be given for "
+                f"'log_probs'. Got {vocab_size}, {mask_token} instead."
+            )
+        about |= {"vocab_size": vocab_size, "mask_token": mask_token, "pad_token": pad_token}
+        return TokenModel(net, batch_size, about)
+    about |= {"predicts": predicts, "sigma_data": sigma_data, "scale_input": scale_input}
+    return Denoiser(net, batch_size, about)

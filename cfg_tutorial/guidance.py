@@ -15,6 +15,9 @@ Scale = float | Tensor | Callable[[Tensor], Any]
 # A scale this near to 0 or 1 is meant to be 0 or 1: 0.1 * 10 must not pay for two branches.
 ROUNDING = 1e-6
 
+# What a model says of itself, and the same model guided says too.
+SHOWN = ("num_classes", "null_label", "p_uncond", "mask_token", "pad_token", "vocab_size")
+
 
 def per_row(value: float | Tensor, like: Tensor) -> Any:
     """Return ``value`` in the type of ``like`` (n, ...), a (n,) value as (n, 1, ...)."""
@@ -22,6 +25,14 @@ def per_row(value: float | Tensor, like: Tensor) -> Any:
         return value
     value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
     return value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
+
+
+def level_beside(x: Tensor, level: Any) -> Tensor:
+    """Return ``level`` as a tensor on x's device, of x's type; beside tokens its own, if real."""
+    if x.is_floating_point():
+        return torch.as_tensor(level, dtype=x.dtype, device=x.device)
+    level = torch.as_tensor(level, device=x.device)
+    return level if level.is_floating_point() else level.to(torch.get_default_dtype())
 
 
 def guide(cond: Tensor, uncond: Tensor, scale: float | Tensor) -> Tensor:
@@ -137,13 +148,15 @@ def _rounded(scale: Tensor) -> float | Tensor:
 def check_label(label: Any, n: int, highest: int | Tensor, where: str) -> Tensor:
     """Return ``label`` as an integer tensor (n,), or (n, k), from 0 to ``highest``.
 
+    One label, () or (k,), stands for all rows.
+
     Raises
     ------
     ValueError : wrong type, wrong number of rows, or a class that is not known
     """
     label, top = torch.as_tensor(label), torch.as_tensor(highest)
-    if label.ndim == 0:
-        label = label.expand(n)
+    if label.shape == top.shape:
+        label = label.expand(n, *top.shape)
     whole = not (label.is_floating_point() or label.is_complex() or label.dtype == torch.bool)
     if not whole or label.shape != (n, *top.shape):
         raise ValueError(
@@ -172,7 +185,7 @@ class Guided(nn.Module):
         self.guidance_scale = (
             guidance_scale if callable(guidance_scale) else _rounded(check_scale(guidance_scale))
         )
-        for name in ("num_classes", "null_label", "p_uncond", "mask_token", "vocab_size"):
+        for name in SHOWN:
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
         jumps = {*getattr(model, "edges", ()), *getattr(guidance_scale, "edges", ())}
@@ -192,16 +205,17 @@ class Guided(nn.Module):
                 "The 'guidance_scale' parameter of guided must have one value a row of x, "
                 f"{len(x)} of them. Got {len(scale)} instead."
             )
-        return scale.to(x)
+        return scale.to(x) if x.is_floating_point() else scale.to(x.device, torch.float64)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        level = torch.as_tensor(level, dtype=x.dtype, device=x.device)
+        level = level_beside(x, level)
         null = _null_like(label, self.null_label)
         scale, is_null = self.scale_at(x, level), label == null
         if isinstance(scale, float) and not is_null.any():
             return self._all_rows(x, level, label, null, scale)
         is_null = is_null if is_null.ndim == 1 else is_null.all(1)
-        scale = torch.as_tensor(scale).to(x).expand(len(x))
+        if isinstance(scale, float):
+            scale = torch.tensor(scale, dtype=torch.float64, device=x.device).expand(len(x))
         scale = scale.masked_fill(is_null, 1.0)  # there both branches agree
         for one in (0.0, 1.0):
             if (scale == one).all():

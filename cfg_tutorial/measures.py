@@ -40,6 +40,12 @@ class Coverage:
     mode_counts: Tensor
     extra: dict[str, float] = field(default_factory=dict)
 
+    def __getattr__(self, name: str) -> float:
+        extra = self.__dict__.get("extra", {})
+        if name not in extra:
+            raise AttributeError(f"Coverage has no measure {name!r}")
+        return extra[name]
+
 
 def count_modes(mode: Tensor, num_modes: int) -> Tensor:
     """Return how many of ``mode`` (n,) are each mode: (num_modes,) of float64, -1 left out."""

@@ -1,7 +1,8 @@
-"""Small networks (scaled x, sigma, label) -> raw prediction; they know nothing of diffusion.
+"""Small networks (x, level, label) -> raw prediction; they know nothing of diffusion.
 
-A network embeds log(sigma) / 4 and the label, whose last value `num_classes` stands for "no
-label". Each row of the answer depends on the same row of the input alone.
+Networks of points and pictures take x scaled to variance 1 and embed log(sigma) / 4; those of
+tokens need no level, since it shows. A label's last value, `num_classes`, stands for "no label".
+Each row of the answer depends on the same row of the input alone.
 """
 
 from __future__ import annotations
@@ -147,3 +148,100 @@ class UNet(nn.Module):
         coarse = self.after(self.attention(coarse), condition)
         h = self.up(torch.cat([self.grow(coarse), fine], dim=1), condition)
         return F.pixel_shuffle(self.leave(F.silu(self.norm(h))), 2)
+
+
+class Transformer(nn.Module):
+    """A language model of transformers that is told the label by tokens before the first place.
+
+    Its vocabulary: the words, the mask, the padding, then a prompt token for each value of each
+    part of the label, "no label" included. Both kinds are made from a configuration: nothing is
+    downloaded. Padded places are hidden from the others.
+
+    Parameters
+    ----------
+    vocab_size : int, number of words; mask and padding are the two tokens that follow
+    num_classes : list of int, one a part of the label
+    causal : bool, GPT-2, which sees only what stands before a place, or else BERT
+    hidden, depth, heads : int
+    longest : int, greatest number of places, prompt included
+
+    Source: Devlin et al. 2018 (arXiv 1810.04805); Radford et al. 2019.
+    """
+
+    first: Tensor
+
+    def __init__(
+        self,
+        vocab_size: int,
+        num_classes: list[int],
+        causal: bool = False,
+        hidden: int = 64,
+        depth: int = 2,
+        heads: int = 4,
+        longest: int = 32,
+    ) -> None:
+        super().__init__()
+        self.vocab_size, self.pad_token, self.causal = vocab_size, vocab_size + 1, causal
+        sizes = torch.tensor([count + 1 for count in num_classes])
+        first = vocab_size + 2 + sizes.cumsum(0) - sizes
+        self.register_buffer("first", first, persistent=False)
+        total = vocab_size + 2 + int(sizes.sum())
+        make = gpt2 if causal else bert
+        self.transformer = make(total, hidden, depth, heads, longest)
+
+    def prompt(self, label: Tensor) -> Tensor:
+        """Return the prompt tokens (n, k) of labels (n,) or (n, k)."""
+        return label.reshape(len(label), -1) + self.first
+
+    def forward(self, tokens: Tensor, level: Tensor, label: Tensor) -> Tensor:
+        """Return logits (n, length, words) of tokens (n, length); the level is not needed."""
+        prompt = self.prompt(label)
+        length, before = tokens.shape[1], prompt.shape[1]
+        if self.causal:  # the last prompt token predicts the first place
+            tokens, before = tokens[:, :-1], before - 1
+        ids = torch.cat([prompt, tokens], 1)
+        padded = ids == self.pad_token
+        seen = (~padded).long() if padded.any() else None
+        logits = self.transformer(input_ids=ids, attention_mask=seen).logits
+        return logits[:, before : before + length, : self.vocab_size]
+
+
+def bert(vocab_size: int, hidden: int, depth: int, heads: int, longest: int) -> nn.Module:
+    """Return a fresh ``BertForMaskedLM``."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    return BertForMaskedLM(
+        BertConfig(
+            vocab_size=vocab_size,
+            hidden_size=hidden,
+            num_hidden_layers=depth,
+            num_attention_heads=heads,
+            intermediate_size=4 * hidden,
+            max_position_embeddings=longest,
+            hidden_dropout_prob=0.0,  # endless fresh data: nothing to overfit
+            attention_probs_dropout_prob=0.0,
+            tie_word_embeddings=False,
+        )
+    )
+
+
+def gpt2(vocab_size: int, hidden: int, depth: int, heads: int, longest: int) -> nn.Module:
+    """Return a fresh ``GPT2LMHeadModel``."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=vocab_size,
+            n_embd=hidden,
+            n_layer=depth,
+            n_head=heads,
+            n_positions=longest,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            tie_word_embeddings=False,
+            bos_token_id=None,
+            eos_token_id=None,
+            use_cache=False,
+        )
+    )

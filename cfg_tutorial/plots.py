@@ -15,13 +15,15 @@ STYLES: dict[str, dict[str, Any]] = {
     "exact": {"color": "#000000", "linestyle": "--", "marker": "^"},
     "equation": {"color": "#009E73", "linestyle": (0, (1, 1)), "marker": "x"},
     "tilted": {"color": "#D55E00", "linestyle": "-.", "marker": "v"},
+    "tilted_whole": {"color": "#CC79A7", "linestyle": "-.", "marker": "<"},
 }
 NAMES = {
     "trained": "trained here",
     "shipped": "shipped weights",
     "exact": "exact model, sampled",
     "equation": "exact equation",
-    "tilted": "tilted law (not what is sampled)",
+    "tilted": "tilted law of modes (not what is sampled)",
+    "tilted_whole": "tilted law of whole samples",
 }
 LABELS = {
     "mode_coverage": "mode coverage (share of the class's modes)",
@@ -29,6 +31,7 @@ LABELS = {
     "captured_mass": "captured mass (share of the class's law)",
     "alignment": "alignment, mean p(class | mode)",
     "validity": "validity (share of samples)",
+    "accuracy": "accuracy (share of valid samples)",
     "spread": "within-mode spread (1 = real data)",
     "kernel_distance": "kernel distance (squared MMD)",
     "saturation": "saturation (share of pixels at a limit)",
@@ -103,7 +106,8 @@ def plot_coverage(
         ax.set_title((titles or {}).get(domain, domain), fontsize=9)
         ax.set(xlabel=LABELS.get(against, against), ylabel=LABELS.get(measure, measure))
         ax.grid(alpha=0.25)
-        ax.legend(fontsize=7, frameon=False)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(fontsize=7, frameon=False)
     return figure
 
 
@@ -161,7 +165,7 @@ def _draw_references(ax: Any, panel: Any, measure: str, against: str) -> None:
         x = value("real", against)
         ax.plot([x], [real], "*", color="#555555", markersize=9, label="fresh real data")
     classes = panel[panel.measure == "alignment"]
-    prior = classes[(classes.scale == 0) & (classes.source != "tilted")].value
+    prior = classes[(classes.scale == 0) & ~classes.source.isin(["tilted", "tilted_whole"])].value
     if against == "alignment" and len(prior):
         ax.axvline(prior.mean(), color="#555555", linewidth=0.6, label="alignment at scale 0")
     if measure == "mode_coverage":
@@ -222,7 +226,7 @@ def plot_modes(
             linewidth=0.8,
             label="the class's own law",
         )
-        for other in ("exact", "equation", "tilted"):
+        for other in ("exact", "equation", "tilted", "tilted_whole"):
             if other != drawn and other in set(at.source):
                 style = STYLES[other]
                 ax.plot(

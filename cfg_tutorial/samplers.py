@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cfg_tutorial.diffusion import row_noise
+from cfg_tutorial.diffusion import check_tokens, row_noise
 from cfg_tutorial.guidance import check_label
 
 
@@ -24,19 +24,23 @@ def _sampler(states: Callable[..., Iterator[Tensor]]) -> Callable[..., Iterator[
                 f"The 'x' parameter of {states.__name__} must have rows. "
                 f"Got shape {tuple(x.shape)} instead."
             )
-        sigmas = torch.as_tensor(sigmas).to(x)
-        falls = sigmas.ndim == 1 and len(sigmas) > 1 and bool((sigmas.diff() < 0).all())
-        if not falls or sigmas[-1] != 0 or not torch.isfinite(sigmas).all():
-            raise ValueError(
-                f"The 'sigmas' parameter of {states.__name__} must decrease strictly and end in 0. "
-                f"Got {sigmas.tolist()} instead."
-            )
+        sigmas = _check_levels(torch.as_tensor(sigmas).to(x), "sigmas", states.__name__)
         label = check_label(label, len(x), model.null_label, states.__name__).to(x.device)
         if "rows" in options:
             options["rows"] = check_rows(options["rows"], len(x), states.__name__)
         return _evaluate(model, states(model, x, sigmas, label, *args, **options))
 
     return sample
+
+
+def _check_levels(levels: Tensor, name: str, where: str) -> Tensor:
+    falls = levels.ndim == 1 and len(levels) > 1 and bool((levels.diff() < 0).all())
+    if not falls or levels[-1] != 0 or not torch.isfinite(levels).all():
+        raise ValueError(
+            f"The '{name}' parameter of {where} must decrease strictly and end in 0. "
+            f"Got {levels.tolist()} instead."
+        )
+    return levels
 
 
 @torch.no_grad()
@@ -148,6 +152,123 @@ def sample_ancestral(
         if sigma_next > 0:
             x = x + (sigma_next**2 - down**2).sqrt() * next(noise)
         yield x
+
+
+ORDERS = ("random", "left", "confidence")
+
+
+def sample_unmask(
+    model: Any,
+    tokens: Tensor,
+    levels: Tensor,
+    label: Tensor,
+    order: str = "random",
+    seed: int = 0,
+    rows: Tensor | None = None,
+    weights: bool = False,
+) -> Iterator[Any]:
+    """Yield successive states of tokens, the masked places revealed a few at a time.
+
+    Words are drawn from the model's predictions, normalised. Places that are not masked stay as
+    they are, and a start may have some: of those masked at levels[0], the share level / levels[0]
+    is still masked at each later level. With length + 1 levels one place a step is revealed, which
+    samples the exact model's own law; several at once are drawn as if independent.
+
+    Parameters
+    ----------
+    model : callable (tokens, level, label) -> log-probabilities (n, length, words)
+    tokens : Tensor (n, length) of int, words, ``model.mask_token`` or ``model.pad_token``
+    levels : Tensor (num_steps + 1,), strictly decreasing, last 0, as torch.linspace(1, 0, ...)
+    label : Tensor (n,), or (n, k), of int
+    order : "random"; "left" to right, for causal models; or "confidence": a word is drawn at every
+        masked place and the likeliest of them stay, which favours likely words whatever the model
+    seed, rows : a row's luck is a function of (seed, row, step) alone, as in ``sample_ancestral``
+    weights : yield (tokens, log_weight), where log_weight (n,) of float64 is the sum of the
+        logarithms that normalised the predictions; of samples guided at a constant scale, drawn
+        one place a step in "random" or "left" order, exp(log_weight) repairs the law to
+        p(x|c)^s p(x)^(1-s), and its mean is that law's sum
+
+    Raises
+    ------
+    ValueError : tokens of a wrong type, without rows or places, or unknown; levels that do not
+        decrease to 0; an unknown label or order; a place where the model allows no word
+
+    Source: any-order sampling, Ou et al. 2024 (arXiv 2406.03736); confidence after Chang et al.
+    2022 (arXiv 2202.04200). Lesson: 03_text_tokens.
+    """
+    tokens = check_tokens(tokens, model, "sample_unmask")
+    levels = torch.as_tensor(levels)
+    levels = levels if levels.is_floating_point() else levels.to(torch.get_default_dtype())
+    levels = _check_levels(levels, "levels", "sample_unmask")
+    if order not in ORDERS:
+        raise ValueError(
+            f"The 'order' parameter of sample_unmask must be one of {ORDERS}. "
+            f"Got {order!r} instead."
+        )
+    label = check_label(label, len(tokens), model.null_label, "sample_unmask").to(tokens.device)
+    rows = check_rows(rows, len(tokens), "sample_unmask")
+    return _evaluate(model, _unmask(model, tokens, levels, label, order, seed, rows, weights))
+
+
+def _unmask(
+    model: Any,
+    tokens: Tensor,
+    levels: Tensor,
+    label: Tensor,
+    order: str,
+    seed: int,
+    rows: Tensor,
+    weights: bool,
+) -> Iterator[Any]:
+    shape, like = tuple(tokens.shape[1:]), torch.empty(0, dtype=torch.float64, device=tokens.device)
+    noise = row_noise(seed, rows, shape, like, stream=1)
+    turn = torch.arange(tokens.shape[1]).to(like).expand(tokens.shape)
+    if order == "random":
+        turn = next(row_noise(seed, rows, shape, like, stream=2))
+    at_first = (tokens == model.mask_token).sum(1)
+    log_weight = at_first.new_zeros(at_first.shape, dtype=torch.float64)
+    for level, level_next in pairwise(levels):
+        masked = tokens == model.mask_token
+        stay = (at_first * (level_next / levels[0]) - 1e-4).ceil()
+        number = (masked.sum(1) - stay)[:, None]
+        if (number > 0).any():
+            sure = order == "confidence"
+            shown = masked if sure else masked & (_rank(turn, masked) < number)
+            drawn, log_prob, log_z = _draw(model, tokens, level, label, shown, next(noise))
+            if sure:
+                shown = masked & (_rank(-log_prob, masked) < number)
+            tokens = torch.where(shown, drawn, tokens)
+            log_weight = log_weight + torch.where(shown, log_z, 0.0).sum(1)
+        yield (tokens, log_weight) if weights else tokens
+
+
+def _rank(turn: Tensor, masked: Tensor) -> Tensor:
+    """Return which masked place of each row comes first, second, ... by ``turn`` (n, length)."""
+    return turn.masked_fill(~masked, torch.inf).argsort(1).argsort(1)
+
+
+def _draw(
+    model: Any, tokens: Tensor, level: Tensor, label: Tensor, at: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a word, its log-probability and log Z, each (n, length), for the places ``at``."""
+    prediction = model(tokens, level, label)[at].double()  # (places, words)
+    if model.mask_token < prediction.shape[1]:
+        prediction[:, model.mask_token] = -torch.inf  # a word is never the mask
+    log_z = prediction.logsumexp(1)
+    if not torch.isfinite(log_z).all():
+        raise ValueError(
+            "The 'model' parameter of sample_unmask must allow a word at every place. "
+            f"Got log-probabilities that sum to {log_z[~torch.isfinite(log_z)][0].exp():g} instead."
+        )
+    cdf = (prediction - log_z[:, None]).exp().cumsum(1)
+    luck = torch.special.ndtr(noise[at]) * cdf[:, -1]
+    word = torch.searchsorted(cdf, luck[:, None], right=True)
+    log_prob = prediction.gather(1, word)[:, 0] - log_z
+
+    def placed(values: Tensor) -> Tensor:
+        return values.new_zeros(tokens.shape).masked_scatter(at, values)
+
+    return placed(word[:, 0].to(tokens)), placed(log_prob), placed(log_z)
 
 
 def check_rows(rows: Tensor | None, n: int, where: str) -> Tensor:

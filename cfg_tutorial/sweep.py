@@ -41,7 +41,7 @@ def _interval(model: Any, scale: Any) -> Any:
 
 METHODS: dict[str, Callable[[Any, Any], Any]] = {"cfg": guided, "interval": _interval}
 SOURCES = ("trained", "shipped", "exact")
-REFERENCES = ("tilted", "equation", "real", "perfect")
+REFERENCES = ("tilted", "tilted_whole", "equation", "real", "perfect")
 _progress_line: bool | int = False  # where this process draws its bars; see use_line
 
 load_once = functools.lru_cache(maxsize=None)(load)
@@ -141,7 +141,8 @@ def make_cells(
 def reference_cells(domain: str | Domain, scales: Sequence[float], n: int) -> list[dict[str, Any]]:
     """Return the cells of a domain's references: those of REFERENCES that it has."""
     known = load_once(domain) if isinstance(domain, str) else domain
-    has = [name for name in REFERENCES if name != "equation" or known.exact_law]
+    lacks = {"equation": not known.exact_law, "tilted_whole": not known.whole_law}
+    has = [name for name in REFERENCES if not lacks.get(name)]
     return [
         cell
         for source in has
@@ -248,7 +249,7 @@ def run_cell(
         model = domain.exact() if cell["source"] == "exact" else domain.pretrained()
     ready = time.perf_counter()
     method = cell["function"] or METHODS[cell["method"]]
-    label = (torch.arange(n) % domain.num_classes).repeat(len(scales))
+    label = (torch.arange(n) % len(domain.classes)).repeat(len(scales))
     rows = torch.arange(n).repeat(len(scales))
     scale = torch.tensor(scales).repeat_interleave(n)
     x = domain.sample(
@@ -272,7 +273,7 @@ def run_cell(
         "rows": getattr(model, "rows_run", None),
         "weights": training.weights_hash(model),
         "measures": {name: [_value(one, name) for one in found] for name in names},
-        "mode_share": [_shares(one.mode_counts, domain.num_classes) for one in found],
+        "mode_share": [_shares(one.mode_counts, len(domain.classes)) for one in found],
         "seconds": {"model": ready - begun, "sample": drawn - ready},
     }
 
@@ -290,13 +291,15 @@ def reference(domain: Domain, source: str, scales: list[float], n: int) -> dict[
     """Return what stands beside a curve, as a record like those of ``run_cell``.
 
     tilted : the closed form p(mode | class)^s p(mode)^(1-s)
+    tilted_whole : the modes under p(x | class)^s p(x)^(1-s), if more than the mode tells the class
     equation : the exact law of guidance with the ODE, where the domain has it in closed form
     real : fresh real data measured as if sampled (the floor), and how well the reader reads them
     perfect : the band of a sampler that makes no error, low and high
     """
-    classes, weights, shares = range(domain.num_classes), domain.mode_weights, []
-    if source in ("tilted", "equation"):
-        law = domain.tilted_law if source == "tilted" else domain.exact_law
+    classes, weights, shares = domain.classes, domain.mode_weights, []
+    laws_of = {"tilted": "tilted_law", "tilted_whole": "whole_law", "equation": "exact_law"}
+    if source in laws_of:
+        law = getattr(domain, laws_of[source])
         laws = [[law(s, c) for c in classes] for s in scales]
         each = [[measures.law_measures(p, weights, c) for c, p in enumerate(row)] for row in laws]
         found = {name: [fmean(m[name] for m in row) for row in each] for name in each[0][0]}
@@ -307,9 +310,9 @@ def reference(domain: Domain, source: str, scales: list[float], n: int) -> dict[
         found = {name: [_value(measured, name)] for name in (*MEASURES, *measured.extra)}
         right = (read == batch.mode)[read >= 0].double().mean().item()
         found["reader_accuracy"], scales = [right], [math.nan]
-        shares = [_shares(measured.mode_counts, domain.num_classes)]
+        shares = [_shares(measured.mode_counts, len(domain.classes))]
     else:
-        bands = [measures.perfect_band(weights[c], n // domain.num_classes) for c in classes]
+        bands = [measures.perfect_band(weights[c], n // len(classes)) for c in classes]
         found = {
             f"{name}_{end}": [fmean(one[name][i] for one in bands)]
             for name in bands[0]
@@ -324,7 +327,7 @@ def to_table(records: Iterable[dict[str, Any]]) -> Any:
 
     Columns
     -------
-    domain, source (trained, shipped, exact, tilted, equation, real, perfect), method, seed (-1
+    domain, source (one of SOURCES or REFERENCES), method, seed (-1
     for references), scale (NaN where there is none), label (class, or "mean" over classes), mode
     (its name, for measure "mode_share", else ""), measure, value, n (samples a scale), num_steps,
     rows (network rows that the whole cell ran), weights (SHA-256 of the model's weights)

@@ -270,12 +270,12 @@ def test_pictures_are_read_as_shown(domain, held_out):
 
 def test_saturation_is_the_share_of_pixels_beyond_the_limits(domain, held_out):
     x = held_out[0][:10]
-    assert domain.extra_measures(x) == {"saturation": 0}
+    assert domain.extra_measures(x, 0) == {"saturation": 0}
     x = x.clone()
     x[:, :, :4] = images.GAIN * (1.03 - images.CENTRE)
     x[:, :, 4:8] = images.GAIN * (-0.03 - images.CENTRE)
     x[:, :, 8:] = images.GAIN * (1.01 - images.CENTRE)
-    assert domain.extra_measures(x) == {"saturation": 0.5}
+    assert domain.extra_measures(x, 0) == {"saturation": 0.5}
 
 
 def test_features_are_principal_components():

@@ -145,8 +145,10 @@ import pathlib
 import cfg_tutorial as ct
 package = pathlib.Path(ct.__file__).parent
 print(package)
+kinds = {"prompt": "prompt", "left": "autoregressive"}
 for path in sorted((package / "data").glob("*.safetensors")):
-    model = ct.load(path.stem).pretrained()
+    name, *rest = path.stem.split("-")
+    model = ct.load(name, **{kinds[kind]: True for kind in rest}).pretrained()
     print(path.stem, model.num_classes)
 """
 
@@ -163,7 +165,9 @@ def test_installed_wheel_opens_each_checkpoint_in_an_empty_folder(root, wheel, t
     package, *opened = run.stdout.splitlines()
     assert package == str(site / "cfg_tutorial"), "the package under test is not the wheel's"
     shipped = sorted((root / "data").glob("*.safetensors"))
-    assert {"mixtures", "images"} <= {path.stem for path in shipped}
+    assert {"mixtures", "images", "text", "text-prompt", "text-left"} <= {
+        path.stem for path in shipped
+    }
     assert [line.split()[0] for line in opened] == [path.stem for path in shipped]
     for path in shipped:
         copy = site / "cfg_tutorial" / "data" / path.name

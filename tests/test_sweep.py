@@ -220,7 +220,7 @@ def test_plot_draws_the_table(table, against):
     )
     x = SCALES if against == "scale" else [value(table, against, s, source="exact") for s in SCALES]
     assert drawn.get_xdata() == pytest.approx(x)
-    assert "tilted law (not what is sampled)" in lines and "exact equation" in lines
+    assert "tilted law of modes (not what is sampled)" in lines and "exact equation" in lines
     written = [text.get_text() for text in figure.axes[0].texts]
     assert written == ([] if against == "scale" else ["0", "1", "3"])
     with pytest.raises(ValueError, match="'measure'"):
@@ -270,7 +270,7 @@ def test_the_finished_page_has_no_shipped_weights(tmp_path):
     assert "shipped" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["mixtures", "images"])
+@pytest.mark.parametrize("name", ["mixtures", "images", "text"])
 def test_training_seeds_give_three_networks_and_none_is_the_shipped_one(
     name, tmp_path, monkeypatch
 ):

@@ -36,9 +36,11 @@ from cfg_tutorial.sweep import (
 )
 
 DRAFT = 250  # samples a scale on the first page, which comes from the shipped weights
+LONGEST_FIRST = ["images", "text", "mixtures"]
 ABOUT = {
     "mixtures": "Mixtures: ring layout, heaviest modes of the two classes adjacent",
     "images": "Images: 16 x 16 photographs of garments, two wardrobes",
+    "text": "Text: reviews, good or bad, of eight topics; words revealed one by one",
 }
 
 
@@ -61,8 +63,8 @@ def main(args: Any) -> int:
     trained = make_cells(domains, "trained", cfg, seeds, scales, n, folder=out)
     exact = make_cells(domains, "exact", cfg, seeds, scales, n, folder=out)
     beside = [cell for name in domains for cell in reference_cells(name, scales, n)]
-    # The longest work starts first, once the draft is in: cells of images before those of mixtures.
-    trained.sort(key=lambda cell: (cell["domain"] == "mixtures", cell["seed"]))
+    # The longest work starts first, once the draft is in.
+    trained.sort(key=lambda cell: (LONGEST_FIRST.index(cell["domain"]), cell["seed"]))
     cells = draft + beside + exact + ([] if args.quick else trained)
     records: list[dict[str, Any]] = []
 
@@ -177,7 +179,7 @@ def _domain_figures(
     x = training.load_tensors(samples_path(out, record["key"]))[0]["x"]
     rows = []
     for scale, samples in zip(record["scales"], x, strict=True):
-        shown = samples[:: domain.num_classes][: domain.num_shown]
+        shown = samples[:: len(domain.classes)][: domain.num_shown]
         figure = domain.show(shown)
         file = f"figures/samples_{name}_{scale:g}.png"
         training.write_bytes(out / file, _bytes(figure, "png"))

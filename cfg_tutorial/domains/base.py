@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from cfg_tutorial import measures, training
-from cfg_tutorial.diffusion import Denoiser, insert_levels, wrap
 from cfg_tutorial.guidance import check_label
 from cfg_tutorial.measures import Coverage
 from cfg_tutorial.samplers import check_rows, sample_dpmpp_2m
@@ -49,12 +48,14 @@ class Domain(abc.ABC):
     diffusion: Any
     mode_names: list[str]
     class_names: list[str]
-    num_steps: ClassVar[int] = 18  # of sample_dpmpp_2m; see benchmarks/samplers.py
+    sampler: Any = staticmethod(sample_dpmpp_2m)
+    num_steps: int = 18  # of that sampler; see benchmarks/samplers.py
     num_threads: ClassVar[int | None] = None  # that training uses; None: torch's own choice
     num_shown: ClassVar[int] = 8  # samples that make a picture
     p_uncond: ClassVar[float] = 0.15
     confusion: Tensor | None = None  # (num_modes, num_modes), of an imperfect reader
     exact_law: Any = None  # (scale, label) -> (num_modes,), where guidance has a closed form
+    whole_law: Any = None  # the same of the tilted law of whole samples, where it is another
 
     def __init__(self, mode_weights: Any):
         weights = torch.as_tensor(mode_weights, dtype=torch.float64)
@@ -67,7 +68,9 @@ class Domain(abc.ABC):
                 f"a law that sums to 1. Got {weights.tolist()} instead."
             )
         self.mode_weights = weights
+        self.num_classes: Any
         self.num_classes, self.num_modes = weights.shape
+        self.classes = range(self.num_classes)
 
     # Hooks: what a domain supplies.
 
@@ -79,7 +82,7 @@ class Domain(abc.ABC):
 
     @abc.abstractmethod
     def network(self) -> nn.Module:
-        """Return a fresh network (x, sigma, label) -> velocity, x scaled to variance 1."""
+        """Return a fresh network, as ``diffusion.model`` takes it."""
 
     @abc.abstractmethod
     def exact(self) -> Any:
@@ -97,9 +100,19 @@ class Domain(abc.ABC):
     def show(self, x: Tensor, label: Any = None) -> Any:
         """Return a matplotlib figure of the samples."""
 
-    def extra_measures(self, x: Tensor) -> dict[str, float]:
-        """Return measures that only this domain has."""
+    def extra_measures(self, x: Tensor, label: int) -> dict[str, float]:
+        """Return measures that only this domain has, of samples of one class."""
         return {}
+
+    def training_batch(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Return what a training step sees: x (n, *shape) and labels, before label dropout."""
+        batch = self.data(n, seed, stratified=True)
+        return batch.x, batch.label
+
+    @property
+    def file_name(self) -> str:
+        """The name that the domain's weights are kept under."""
+        return self.name
 
     def config(self) -> dict[str, Any]:
         """Return what a checkpoint must agree on: JSON values."""
@@ -124,7 +137,7 @@ class Domain(abc.ABC):
         """Return label (n,) and mode (n,); stratified: in their exact shares, as n allows."""
         if n < 1:
             raise ValueError(f"The 'n' parameter of data must be an int >= 1. Got {n} instead.")
-        joint = (self.mode_weights / self.num_classes).flatten()
+        joint = (self.mode_weights / len(self.classes)).flatten()
         offset = torch.rand(1 if stratified else n, generator=generator, dtype=torch.float64)
         points = (torch.arange(n) + offset) / n if stratified else offset
         cell = torch.searchsorted(joint.cumsum(0), points).clamp(max=len(joint) - 1)
@@ -133,18 +146,13 @@ class Domain(abc.ABC):
 
     # Verbs.
 
-    def model(self) -> Denoiser:
+    def model(self) -> nn.Module:
         """Return the domain's network as a model, not trained."""
-        return wrap(
-            self.network(),
-            "v",
-            num_classes=self.num_classes,
-            p_uncond=self.p_uncond,
-            sigma_data=self.diffusion.sigma_data,
-            scale_input=True,
+        return self.diffusion.model(
+            self.network(), num_classes=self.num_classes, p_uncond=self.p_uncond
         )
 
-    def pretrained(self) -> Denoiser:
+    def pretrained(self) -> nn.Module:
         """Return the model that ships with the package (training seed 0).
 
         Raises
@@ -153,7 +161,7 @@ class Domain(abc.ABC):
         """
         model = self.model()
         training.load_checkpoint(
-            training.data_path(f"{self.name}.safetensors"), model, self.config()
+            training.data_path(f"{self.file_name}.safetensors"), model, self.config()
         )
         return model.eval()
 
@@ -164,7 +172,7 @@ class Domain(abc.ABC):
         folder: str | Path | None = None,
         progress: bool | int = True,
         **recipe: Any,
-    ) -> Denoiser:
+    ) -> nn.Module:
         """Return a model trained from ``seed``; kept on disk, taken up where it was cut short.
 
         Parameters
@@ -179,7 +187,7 @@ class Domain(abc.ABC):
         run = {**self.config(), "recipe": recipe, "seed": seed}
         key = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:12]
         folder = Path(folder) if folder else training.cache_folder()
-        path = folder / f"{self.name}-seed{seed}-{key}.safetensors"
+        path = folder / f"{self.file_name}-seed{seed}-{key}.safetensors"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = self.model()
@@ -189,8 +197,7 @@ class Domain(abc.ABC):
         options = {name: value for name, value in recipe.items() if name != "batch_size"}
 
         def batches(step_seed: int) -> tuple[Tensor, Tensor]:
-            batch = self.data(recipe["batch_size"], step_seed, stratified=True)
-            return batch.x, batch.label
+            return self.training_batch(recipe["batch_size"], step_seed)
 
         partial = path.with_suffix(".training")
         with training.threads(self.num_threads):
@@ -226,9 +233,10 @@ class Domain(abc.ABC):
         Parameters
         ----------
         model : callable (x, level, label)
-        label : int with n, or Tensor (n,) of int
+        label : int with n, or Tensor (n,) of int; where a label has k parts, (k,) with n, or
+            (n, k), or classes as above, which leave the other parts null
         num_steps : int, before the levels where the model jumps are added to the grid
-        sampler : sample_dpmpp_2m unless given
+        sampler : the domain's own unless given
         rows : Tensor (n,) of int, identities of the rows, arange(n) unless given; a row's noise is
             a function of (seed, row, step) alone
 
@@ -236,16 +244,19 @@ class Domain(abc.ABC):
         ------
         ValueError : no rows, a label that the model does not know, or n and label that disagree
         """
-        label = torch.as_tensor(label)
-        n = n if n is not None else (len(label) if label.ndim else 1)
+        label, null = torch.as_tensor(label), torch.as_tensor(model.null_label)
+        whole = label.ndim > null.ndim  # one label a row, not one for all
+        if null.ndim and label.ndim < 2 and label.shape != null.shape:  # classes alone
+            label, whole = _with_nulls(label, null), label.ndim > 0
+        n = n if n is not None else (len(label) if whole else 1)
         if n < 1:
             raise ValueError(f"The 'n' parameter of sample must be an int >= 1. Got {n} instead.")
         label = check_label(label, n, model.null_label, "sample")
         rows = check_rows(rows, n, "sample")
-        sampler = sampler or sample_dpmpp_2m
+        sampler = sampler or self.sampler
         like = torch.empty(0, dtype=dtype)
-        levels = self.diffusion.levels(self.num_steps if num_steps is None else num_steps).to(like)
-        levels = insert_levels(levels, getattr(model, "edges", ()))
+        num_steps = self.num_steps if num_steps is None else num_steps
+        levels = self.diffusion.levels(num_steps, getattr(model, "edges", ()), dtype)
         x = self.diffusion.noise(self.shape, seed, rows, like)
         takes_noise = {"seed": seed, "rows": rows} if _takes_noise(sampler) else {}
         states = sampler(model, x, levels, label, **takes_noise)
@@ -278,7 +289,7 @@ class Domain(abc.ABC):
             raise ValueError(
                 f"The 'x' parameter of measure must have rows. Got shape {tuple(x.shape)} instead."
             )
-        label = check_label(label, len(x), self.num_classes - 1, "measure")
+        label = check_label(label, len(x), len(self.classes) - 1, "measure")
         needed = 10 * self.num_modes
         if len(x) < needed:
             warnings.warn(
@@ -308,7 +319,7 @@ class Domain(abc.ABC):
         nan = math.nan
         counts = measures.correct_counts(measures.count_modes(mode, self.num_modes), self.confusion)
         weights, valid = self.mode_weights[label], mode >= 0
-        extra = self.extra_measures(x)
+        extra = self.extra_measures(x, label)
         if not valid.any():
             return Coverage(0.0, nan, nan, nan, nan, nan, nan, counts, extra)
         alignment = measures.alignment(counts, self.mode_weights, label)
@@ -336,14 +347,20 @@ class Domain(abc.ABC):
     @functools.cached_property
     def _held_out(self) -> tuple[Tensor, Tensor, Tensor, float]:
         """Held-out features (n, d), labels (n,), modes (n,), and their median distance."""
-        batch = self.data(2000 * self.num_classes, seed=1, held_out=True)
-        features = self.features(batch.x)
+        batch = self.data(2000 * len(self.classes), seed=1, held_out=True)
+        features, label = self.features(batch.x), batch.label
         width = torch.pdist(features[:500].float()).median().item()
-        return features, batch.label, self.assign(batch.x), width
+        label = label if label.ndim == 1 else label[:, 0]
+        return features, label, self.assign(batch.x), width
 
     def tilted_law(self, scale: float, label: int) -> Tensor:
         """Return the modes' law p(mode | label)^scale p(mode)^(1 - scale): (num_modes,)."""
         return measures.tilted_law(self.mode_weights, scale, label)
+
+
+def _with_nulls(label: Tensor, null: Tensor) -> Tensor:
+    """Return classes, () or (n,), as labels of k parts, the others null: (k,) or (n, k)."""
+    return torch.cat([label[..., None], null[1:].expand(*label.shape, -1)], -1)
 
 
 def _takes_noise(sampler: Any) -> bool:
@@ -374,7 +391,7 @@ def check_domain(domain: Domain) -> list[str]:
         bool(torch.allclose(weights.sum(1), weights.new_ones(()))),
         "rows that sum to 1",
     )
-    named = len(domain.mode_names) == k and len(domain.class_names) == domain.num_classes
+    named = len(domain.mode_names) == k and len(domain.class_names) == len(domain.classes)
     check("modes and classes have names", named, "one name a mode and one a class")
 
     batch = domain.data(400, seed=0)
@@ -383,10 +400,10 @@ def check_domain(domain: Domain) -> list[str]:
         domain.data(400, seed=1),
         domain.data(400, held_out=True),
     )
-    shapes = len(batch.x) == 400 and batch.label.shape == batch.mode.shape == (400,)
+    shapes = len(batch.x) == len(batch.label) == 400 and batch.mode.shape == (400,)
     check("data have rows", shapes, "x (n, *shape), label (n,), mode (n,)")
     in_range = bool(
-        (batch.label < domain.num_classes).all()
+        (batch.label < torch.as_tensor(domain.num_classes)).all()
         and (batch.mode < k).all()
         and (batch.mode >= 0).all()
     )
@@ -411,15 +428,14 @@ def check_domain(domain: Domain) -> list[str]:
     check("features", features.ndim == 2 and len(features) == 400, "a matrix (n, d)")
 
     for name, model in {"exact": domain.exact(), "network": domain.model().eval()}.items():
-        x, label = batch.x[:6], batch.label[:6]
-        level = domain.diffusion.levels(4)[1]
+        label, level = batch.label[:6], domain.diffusion.levels(4)[1]
+        x = domain.diffusion.corrupt(batch.x[:6], level, domain.generator(0))
+        nothing = torch.as_tensor(model.null_label).expand_as(label)
         with torch.no_grad():
             whole, part = model(x, level, label), model(x[:3], level, label[:3])
-            null = model(x, level, torch.full_like(label, model.null_label))
-        finite = whole.shape == x.shape and bool(
-            torch.isfinite(whole).all() and torch.isfinite(null).all()
-        )
-        check(f"{name}: is a model", finite, "(x, level, label) -> finite x0 in the shape of x")
+            null = model(x, level, nothing)
+        sound = all(domain.diffusion.is_prediction(answer, x) for answer in (whole, null))
+        check(f"{name}: is a model", sound, "(x, level, label) -> prediction, finite, of x's shape")
         check(
             f"{name}: rows are independent",
             bool(torch.allclose(whole[:3], part, atol=1e-4)),
@@ -427,7 +443,7 @@ def check_domain(domain: Domain) -> list[str]:
         )
 
     model, n = domain.exact(), max(10 * k, 200)
-    for c in range(domain.num_classes):
+    for c in domain.classes:
         x = domain.sample(model, label=c, n=n, seed=0, progress=False)
         first = domain.sample(model, label=c, n=3, seed=0, progress=False)
         check(

@@ -44,7 +44,7 @@ class Images(Domain):
     """
 
     name = "images"
-    recipe = {"train_steps": 960, "batch_size": 128, "lr": 2e-3, "ema": 0.998}
+    recipe = {"train_steps": 880, "batch_size": 128, "lr": 2e-3, "ema": 0.998}
 
     def __init__(self, mode_weights: Any = SKEWED):
         super().__init__(mode_weights)
@@ -116,7 +116,7 @@ class Images(Domain):
         pixels = to_pixels(x).flatten(1)
         return (pixels - mean.to(pixels)) @ basis[:, :NUM_FEATURES].to(pixels)
 
-    def extra_measures(self, x: Tensor) -> dict[str, float]:
+    def extra_measures(self, x: Tensor, label: int) -> dict[str, float]:
         """Return saturation: the share of pixels beyond black or white by over 2 % of the range."""
         pixels = to_pixels(x)
         return {"saturation": ((pixels < -0.02) | (pixels > 1.02)).double().mean().item()}
