@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from cfg_tutorial.diffusion import Gaussian, Masked, drop_labels, karras_sigmas, wrap
 from cfg_tutorial.domains import Batch, Domain, check_domain, load
-from cfg_tutorial.guidance import guide, guided, interval, ramp
+from cfg_tutorial.guidance import composed, guide, guided, interval, ramp
 from cfg_tutorial.measures import Coverage
 from cfg_tutorial.samplers import (
     sample_ancestral,
@@ -51,6 +51,7 @@ __all__ = [
     "TokenMixture",
     "check",
     "check_domain",
+    "composed",
     "drop_labels",
     "fit",
     "guide",

@@ -312,3 +312,115 @@ def _product(first: Scale, second: Scale) -> Scale:
         return a * b
 
     return Schedule(at, tuple(edges)) if any(map(callable, pair)) else at(torch.zeros(()))
+
+
+class Composed(nn.Module):
+    """A model guided by several labels at once: called as any model is; ``composed`` makes it."""
+
+    null_label: Any
+
+    def __init__(self, model: Any, scales: dict[Any, Any]):
+        super().__init__()
+        self.model, self.scales = model, scales
+        for name in SHOWN:
+            if hasattr(model, name):
+                setattr(self, name, getattr(model, name))
+        jumps = {*getattr(model, "edges", ())}
+        jumps.update(*(getattr(scale, "edges", ()) for scale in scales.values()))
+        self.edges = tuple(sorted(jumps, reverse=True))
+        if not isinstance(model, nn.Module):
+            self.training = False
+
+    def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
+        level = level_beside(x, level)
+        null = _null_like(label, self.null_label)
+        is_null = (label == null).reshape(len(x), -1).all(1)
+        own = (~is_null).nonzero()[:, 0]  # the rows that are guided
+        scales = {key: self._scale(scale, x, level)[own] for key, scale in self.scales.items()}
+        used = {key: scale for key, scale in scales.items() if (scale != 0).any()}
+        rest = 1 - sum(used.values(), torch.zeros(len(own), dtype=torch.float64, device=x.device))
+        rest = rest.masked_fill(rest.abs() < ROUNDING, 0)
+        with_null = is_null.clone()
+        with_null[own] = rest != 0
+        rows = torch.cat([*[own] * len(used), with_null.nonzero()[:, 0]])
+        labels = [torch.as_tensor(key).to(label).expand_as(label[own]) for key in used]
+        every = torch.cat([*labels, null[with_null]])
+        prediction = self.model(x[rows], level[rows] if level.ndim else level, every)
+        *each, nulls = prediction.split([len(own)] * len(used) + [int(with_null.sum())])
+        answer = prediction.new_zeros(len(x), *prediction.shape[1:])
+        answer[with_null] = nulls
+        if len(own):
+            answer[own] = _combine_all([*each, answer[own]], [*used.values(), rest])
+        return answer
+
+    @staticmethod
+    def _scale(scale: Any, x: Tensor, level: Tensor) -> Tensor:
+        value = check_scale(scale(level) if callable(scale) else scale, "scales", "composed")
+        if value.ndim and len(value) != len(x):
+            raise ValueError(
+                "The 'scales' parameter of composed must have one value a row of x, "
+                f"{len(x)} of them. Got {len(value)} instead."
+            )
+        rounded = torch.as_tensor(_rounded(value), dtype=torch.float64, device=x.device)
+        return rounded.expand(len(x))
+
+
+def _combine_all(predictions: list[Tensor], weights: list[Tensor]) -> Tensor:
+    """Return the weighted sum; what a prediction that has a weight forbids (-inf) is forbidden."""
+    total, forbidden = torch.zeros_like(predictions[0]), torch.zeros_like(predictions[0]).bool()
+    for prediction, weight in zip(predictions, weights, strict=True):
+        weight = per_row(weight, prediction)
+        forbids = prediction.isneginf() & (weight != 0)
+        forbidden |= forbids
+        total = total + weight * prediction.masked_fill(prediction.isneginf(), 0)
+    if not forbidden.any():
+        return total
+    if forbidden.all(-1).any():
+        raise ValueError(
+            "The 'model' parameter of composed must allow something at every place. "
+            "Got a place where the branches together forbid everything instead."
+        )
+    return total.masked_fill(forbidden, -torch.inf)
+
+
+def composed(model: Any, scales: dict[Any, Scale]) -> Composed:
+    """Guidance by several labels at once: ``D(null) + sum of scale_i (D(label_i) - D(null))``.
+
+    ``composed(m, {c: s})`` answers as ``guided(m, s)`` does to label c; a negative scale steers
+    away from a label. The label that the composed model is called with is not looked at, but for
+    the null label, which is a fixed point; so ``guided(composed(m, d), b)`` is composition with all
+    scales times b.
+
+    Parameters
+    ----------
+    model : callable (x, level, label) -> prediction, with ``num_classes`` and ``null_label``
+    scales : {label: scale}, at least one; a label is an int, or a tuple where it has several parts;
+        a scale is what ``guided`` takes
+
+    Returns
+    -------
+    callable (x, level, label) -> prediction. A label whose scale is 0 costs nothing, and where the
+    scales sum to 1 there is no unconditional forward.
+
+    Raises
+    ------
+    ValueError : no labels, a label that the model does not know, a scale that is not finite, real
+        and one or one a row; a model trained without label dropout
+
+    Source: Liu et al. 2022 (arXiv 2206.01714). Lesson: 04_audio.
+    """
+    if not isinstance(scales, dict) or not scales:
+        raise ValueError(
+            "The 'scales' parameter of composed must be {label: scale}, at least one. "
+            f"Got {scales!r} instead."
+        )
+    if getattr(model, "p_uncond", None) == 0:
+        raise ValueError(
+            "The 'model' parameter of composed must have been trained with label dropout, "
+            "p_uncond > 0. Got a model with p_uncond = 0 instead."
+        )
+    for label, scale in scales.items():
+        check_label([label], 1, model.null_label, "composed")
+        if not callable(scale):
+            check_scale(scale, "scales", "composed")
+    return Composed(model, dict(scales))
