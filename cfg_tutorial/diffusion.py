@@ -374,7 +374,7 @@ def check_tokens(tokens: Any, model: Any, where: str) -> Tensor:
             f"The 'tokens' parameter of {where} must be below {model.vocab_size} or one of "
             f"{sorted(special)} (mask, padding). Got {tokens[~known][0].item()} instead."
         )
-    return tokens
+    return tokens.long()
 
 
 def wrap(

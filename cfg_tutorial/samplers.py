@@ -200,6 +200,11 @@ def sample_unmask(
     levels = torch.as_tensor(levels)
     levels = levels if levels.is_floating_point() else levels.to(torch.get_default_dtype())
     levels = _check_levels(levels, "levels", "sample_unmask")
+    if levels[0] > 1:
+        raise ValueError(
+            "The 'levels' parameter of sample_unmask must be masked fractions, at most 1. "
+            f"Got {levels.tolist()} instead."
+        )
     if order not in ORDERS:
         raise ValueError(
             f"The 'order' parameter of sample_unmask must be one of {ORDERS}. "
@@ -231,10 +236,11 @@ def _unmask(
         masked = tokens == model.mask_token
         stay = (at_first * (level_next / levels[0]) - 1e-4).ceil()
         number = (masked.sum(1) - stay)[:, None]
+        luck = next(noise)  # also where nothing is revealed: a row's luck is that of its step
         if (number > 0).any():
             sure = order == "confidence"
             shown = masked if sure else masked & (_rank(turn, masked) < number)
-            drawn, log_prob, log_z = _draw(model, tokens, level, label, shown, next(noise))
+            drawn, log_prob, log_z = _draw(model, tokens, level, label, shown, luck)
             if sure:
                 shown = masked & (_rank(-log_prob, masked) < number)
             tokens = torch.where(shown, drawn, tokens)

@@ -15,8 +15,20 @@ from typing import Any
 import torch
 
 import cfg_tutorial as ct
-from cfg_tutorial import diffusion, guidance, measures, samplers, training
-from cfg_tutorial.domains import base, mixtures
+from cfg_tutorial import diffusion, guidance, measures, networks, samplers, training
+from cfg_tutorial.domains import base, mixtures, text
+
+
+@dataclass(frozen=True)
+class Made:
+    """An argument that a function of a test's file makes when the test is called."""
+
+    name: str
+    values: tuple[Any, ...] = ()
+
+    def __call__(self) -> Any:
+        module, make = self.name.split(".")
+        return getattr(importlib.import_module(module), make)(*self.values)
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,8 @@ class Kill:
         module, test = self.name.split(".")
         test = getattr(importlib.import_module(module), test)
         wanted = inspect.signature(test).parameters
-        test(**self.arguments, **{k: v for k, v in fixtures.items() if k in wanted})
+        arguments = {k: v() if isinstance(v, Made) else v for k, v in self.arguments.items()}
+        test(**arguments, **{k: v for k, v in fixtures.items() if k in wanted})
 
 
 def by(name: str, /, **arguments: Any) -> Kill:
@@ -157,6 +170,13 @@ FORMULA = [
         "if False:",
         by("guidance.test_a_place_with_nothing_allowed_is_an_error"),
     ),
+    trap(
+        "a place is forbidden only where both branches forbid it",
+        guidance._combine,
+        "cond.isneginf() | uncond.isneginf()",
+        "cond.isneginf() & uncond.isneginf()",
+        by("guidance.test_forbidden_stays_forbidden", scale=2.0),
+    ),
 ]
 
 COST = [
@@ -216,7 +236,7 @@ COST = [
     ),
     trap(
         "a network's calls are counted, not rows",
-        Denoiser.forward,
+        diffusion._Wrapped.forward,
         "+= len(x)",
         "+= 1",
         by("diffusion.test_guided_rows_are_counted_in_the_model"),
@@ -416,9 +436,9 @@ SCHEDULES = [
     ),
     trap(
         "edges are not put on the grid",
-        Domain.sample,
-        'insert_levels(levels, getattr(model, "edges", ()))',
-        "levels",
+        diffusion.Gaussian.levels,
+        "insert_levels(sigmas.to(dtype or sigmas.dtype), edges)",
+        "sigmas.to(dtype or sigmas.dtype)",
         by("samplers.test_sample_puts_the_edges_on_the_grid", dtype=torch.float32),
     ),
     trap(
@@ -747,4 +767,416 @@ TRAINING = [
     ),
 ]
 
-MUTANTS = [*FORMULA, *COST, *LABELS, *SCHEDULES, *SAMPLERS, *NETWORKS, *MEASURES, *TRAINING]
+UNMASK, MIXTURE, LOSS = samplers._unmask, text.TokenMixture, diffusion.Masked.loss
+REVIEWS, PROMPTED = ct.load("text"), ct.load("text", prompt=True)
+BERT, GPT = Made("test_text.network_of", (False,)), Made("test_text.network_of", (True,))
+SMALL = Made("test_tokens.make_mixture")
+WEIGHTS = by("tokens.test_weights_repair_the_law", order="random")
+PRODUCT = by("tokens.test_weight_is_the_product_of_the_normalisers")
+STEPS = by("tokens.test_any_number_of_steps_reveals_each_place_once")
+FALL = by("tokens.test_masked_count_falls_as_the_levels_say")
+VISIBLE = by("tokens.test_visible_places_stay", order="random", top=0.5)
+COST_OF_MASKED = by("tokens.test_loss_is_the_weighted_cost_of_what_was_masked")
+ONE_PLACE = by("tokens.test_o13_one_place_is_the_tilted_law", scale=3.0)
+
+TOKENS = [
+    Mutant(
+        "luck is drawn only where something is revealed",
+        UNMASK,
+        {
+            "luck = next(noise)": "pass",
+            "shown, luck)": "shown, next(noise))",
+        },
+        (by("tokens.test_a_row_does_not_depend_on_how_much_of_another_is_masked", order="random"),),
+    ),
+    Mutant(
+        "words are drawn before they are normalised",
+        samplers._draw,
+        {
+            "(prediction - log_z[:, None]).exp()": "prediction.exp()",
+            "ndtr(noise[at]) * cdf[:, -1]": "ndtr(noise[at])",
+            "right=True)": "right=True).clamp(max=prediction.shape[1] - 1)",
+        },
+        (ONE_PLACE,),
+    ),
+    trap(
+        "the likeliest word is taken",
+        samplers._draw,
+        "torch.searchsorted(cdf, luck[:, None], right=True)",
+        "prediction.argmax(1, keepdim=True)",
+        by("tokens.test_words_are_drawn_not_the_likeliest_taken"),
+        ONE_PLACE,
+    ),
+    trap(
+        "the mask is drawn as a word",
+        samplers._draw,
+        "prediction[:, model.mask_token] = -torch.inf",
+        "pass",
+        by("tokens.test_the_mask_is_never_drawn_though_it_be_a_word"),
+    ),
+    trap(
+        "the weight has the wrong sign",
+        UNMASK,
+        "torch.where(shown, log_z, 0.0)",
+        "torch.where(shown, -log_z, 0.0)",
+        WEIGHTS,
+        PRODUCT,
+    ),
+    trap(
+        "the weight is left out",
+        UNMASK,
+        "torch.where(shown, log_z, 0.0)",
+        "torch.where(shown, 0 * log_z, 0.0)",
+        WEIGHTS,
+        PRODUCT,
+    ),
+    trap(
+        "the weight is that of the last step",
+        UNMASK,
+        "log_weight = log_weight + torch",
+        "log_weight = torch",
+        WEIGHTS,
+        PRODUCT,
+    ),
+    trap(
+        "the level of a step is that of its end",
+        UNMASK,
+        "_draw(model, tokens, level, label,",
+        "_draw(model, tokens, level_next, label,",
+        by("tokens.test_schedules_take_the_masked_fraction_at_the_start_of_a_step"),
+        FALL,
+    ),
+    trap(
+        "visible places are drawn again",
+        UNMASK,
+        "tokens = torch.where(shown, drawn, tokens)",
+        "tokens = torch.where(shown | ~masked, drawn, tokens)",
+        VISIBLE,
+        STEPS,
+    ),
+    trap(
+        "all places are drawn anew at each step",
+        UNMASK,
+        "masked = tokens == model.mask_token",
+        "masked = tokens == tokens",
+        VISIBLE,
+        by("tokens.test_all_places_visible_come_back_unchanged_at_no_cost"),
+    ),
+    trap(
+        "the least likely words stay",
+        UNMASK,
+        "_rank(-log_prob, masked)",
+        "_rank(log_prob, masked)",
+        by("tokens.test_confidence_favours_likely_words_even_without_guidance"),
+    ),
+    trap(
+        "random order is from left to right",
+        UNMASK,
+        'if order == "random":',
+        "if False:",
+        by("tokens.test_random_orders_of_rows_differ_and_are_even"),
+        by("tokens.test_o13_random_order_is_no_other_law"),
+    ),
+    trap(
+        "one order for a batch",
+        UNMASK,
+        "stream=2))",
+        "stream=2))[:1].expand(tokens.shape)",
+        by("tokens.test_random_orders_of_rows_differ_and_are_even"),
+        by("tokens.test_rows_carry_their_luck_along", order="random"),
+    ),
+    trap(
+        "orders belong to places in the batch",
+        UNMASK,
+        "next(row_noise(seed, rows,",
+        "next(row_noise(seed, torch.arange(len(rows)),",
+        by("tokens.test_rows_carry_their_luck_along", order="random"),
+    ),
+    trap(
+        "one stream for the order and the words",
+        UNMASK,
+        "stream=2",
+        "stream=1",
+        by("tokens.test_o13_random_order", scale=1.0),
+    ),
+    trap(
+        "a step reveals a place too many",
+        UNMASK,
+        ".ceil()",
+        ".floor()",
+        FALL,
+    ),
+    trap(
+        "a start below level 1 reveals too much at once",
+        UNMASK,
+        "(level_next / levels[0])",
+        "level_next",
+        by("tokens.test_masked_places_are_spread_over_levels_that_begin_below_one"),
+    ),
+    trap(
+        "the share of all places stays, not of those masked at the start",
+        UNMASK,
+        "at_first = (tokens == model.mask_token).sum(1)",
+        "at_first = (tokens == tokens).sum(1)",
+        STEPS,
+        VISIBLE,
+    ),
+    trap(
+        "an order is taken for the ranks",
+        samplers._rank,
+        ".argsort(1).argsort(1)",
+        ".argsort(1)",
+        STEPS,
+    ),
+    trap(
+        "no weight in the loss",
+        LOSS,
+        "count / length, length / count",
+        "count / length, torch.ones(len(x0))",
+        COST_OF_MASKED,
+        by(
+            "text.test_nelbo_of_the_exact_model_is_the_entropy_of_the_grammar",
+            domain=REVIEWS,
+            label=0,
+        ),
+    ),
+    trap(
+        "the weight of the loss is inverted",
+        LOSS,
+        "count / length, length / count",
+        "count / length, count / length",
+        COST_OF_MASKED,
+    ),
+    trap(
+        "the loss counts what is visible",
+        LOSS,
+        "masked_fill(~hidden, 0)",
+        "masked_fill(hidden, 0)",
+        COST_OF_MASKED,
+    ),
+    trap(
+        "one number of masked places for a batch",
+        LOSS,
+        "(quantile.to(x0.device) * length)",
+        "(quantile[:1].to(x0.device) * length)",
+        COST_OF_MASKED,
+    ),
+    trap(
+        "padding counts as length",
+        LOSS,
+        "length = real.sum(1)",
+        "length = (x0 == x0).sum(1)",
+        by("tokens.test_padding_does_not_change_the_loss", causal=False),
+    ),
+    trap(
+        "padding is learned",
+        LOSS,
+        "x0, torch.zeros(len(x0)), real,",
+        "x0, torch.zeros(len(x0)), x0 == x0,",
+        by("tokens.test_padding_does_not_change_the_loss", causal=True),
+    ),
+    trap(
+        "the same places are masked in a whole batch",
+        diffusion.Masked.corrupt,
+        "torch.rand(x0.shape, generator=generator)",
+        "torch.rand(1, x0.shape[1], generator=generator).expand(x0.shape)",
+        by("tokens.test_corrupt_chooses_places_evenly_and_for_each_row"),
+        by("tokens.test_loss_masks_other_places_in_each_row"),
+    ),
+    trap(
+        "a coin for each place",
+        diffusion.Masked.corrupt,
+        "luck.argsort(1).argsort(1) < count[:, None]",
+        "luck < (count / real.sum(1))[:, None]",
+        by("tokens.test_corrupt_masks_the_share_in_each_row"),
+        COST_OF_MASKED,
+    ),
+    trap(
+        "the first places are masked",
+        diffusion.Masked.corrupt,
+        "luck.argsort(1).argsort(1) <",
+        "torch.arange(x0.shape[1]) <",
+        by("tokens.test_corrupt_chooses_places_evenly_and_for_each_row"),
+        by("tokens.test_loss_masks_other_places_in_each_row"),
+    ),
+    trap(
+        "padding is masked",
+        diffusion.Masked.corrupt,
+        ".masked_fill(~real, torch.inf)",
+        "",
+        by("tokens.test_corrupt_never_masks_padding"),
+    ),
+    trap(
+        "logits are taken for log-probabilities",
+        diffusion.TokenModel._slice,
+        "logits.log_softmax(-1)",
+        "logits",
+        by("tokens.test_wrapped_logits_become_log_probabilities"),
+        by("text.test_networks_are_told_the_label_and_answer_with_laws_of_words", learned=BERT),
+    ),
+    trap(
+        "a label out of range is another token",
+        diffusion.TokenModel._slice,
+        'check_label(label, len(x), self.null_label, "model")',
+        "pass",
+        by("bad_input.test_a_class_out_of_range_of_a_network_of_tokens"),
+    ),
+    trap(
+        "a word out of the vocabulary is a prompt",
+        diffusion.TokenModel._slice,
+        'check_tokens(x, self, "model")',
+        "pass",
+        by("bad_input.test_tokens_out_of_the_vocabulary", token=67),
+    ),
+]
+
+TEXT = [
+    trap(
+        "padding is seen",
+        networks.Transformer.forward,
+        "(~padded).long() if padded.any() else None",
+        "None",
+        by("text.test_padding_never_changes_the_guided_logits_of_real_places", learned=BERT),
+        by("text.test_rows_of_different_lengths_do_not_meet", learned=BERT),
+    ),
+    trap(
+        "a causal network sees the word that it predicts",
+        networks.Transformer.forward,
+        "if self.causal:",
+        "if False:",
+        by("text.test_a_causal_network_sees_only_what_stands_before", learned=GPT),
+    ),
+    trap(
+        "a network is not told the label",
+        networks.Transformer.prompt,
+        "label.reshape(len(label), -1) +",
+        "0 * label.reshape(len(label), -1) +",
+        by("text.test_networks_are_told_the_label_and_answer_with_laws_of_words", learned=GPT),
+        by("text.test_prompts_of_networks_have_tokens_of_their_own", prompted=PROMPTED),
+    ),
+    trap(
+        "class and topic share their prompt tokens",
+        networks.Transformer.prompt,
+        "+ self.first",
+        "+ self.first[0]",
+        by("text.test_prompts_of_networks_have_tokens_of_their_own", prompted=PROMPTED),
+    ),
+    trap(
+        "the exact model forgets the label",
+        MIXTURE._log_joint,
+        "self._weights_of(label, len(tokens))",
+        "self._weights_of(None, len(tokens))",
+        by("tokens.test_log_prob_is_the_law", mixture=SMALL, label=0),
+    ),
+    trap(
+        "a word that is seen is not certain",
+        MIXTURE._predict,
+        "torch.where(known[..., None], certain.to(law), law)",
+        "law",
+        by("tokens.test_conditionals_are_those_of_the_law", mixture=SMALL, label=0),
+    ),
+    trap(
+        "the tilted law without its unconditional part",
+        MIXTURE.tilted_weights,
+        "(1 - scale) * null",
+        "0 * null",
+        by("tokens.test_tilted_weights_by_enumeration", scale=3.0, label=0),
+        by(
+            "text.test_figures_of_the_two_tilted_laws", domain=REVIEWS, s=3, whole=4.58, topics=3.80
+        ),
+    ),
+    trap(
+        "the entropy inside the components alone",
+        MIXTURE.entropy,
+        "torch.special.entr(law).sum() +",
+        "0 +",
+        by("tokens.test_entropy_by_enumeration", label=0),
+        by("text.test_log_prob_and_entropy_of_the_grammar", domain=REVIEWS, label=0),
+    ),
+    trap(
+        "data of one class",
+        text.Text.data,
+        ".exp()[label]",
+        ".exp()[0 * label]",
+        by("text.test_data_follow_the_law", domain=REVIEWS, label=1),
+    ),
+    trap(
+        "the topics' tilted law for that of whole sentences",
+        text.Text.whole_law,
+        "self.law.tilted_weights(scale, label)",
+        "self.tilted_law(scale, label)",
+        by("text.test_law_of_whole_sentences_by_components", domain=REVIEWS, scale=3.0, label=0),
+    ),
+    trap(
+        "any conjunction is valid",
+        text.Text.assign,
+        "self.law.log_prob(rows)",
+        "self.law.log_prob(rows.index_fill(1, torch.tensor(4), self.law.mask_token))",
+        by(
+            "text.test_what_the_grammar_does_not_make_is_invalid",
+            domain=REVIEWS,
+            text="the soup was superb but its garnish great",
+        ),
+        by("text.test_validity_and_accuracy_count_what_is_measured", domain=REVIEWS),
+    ),
+    trap(
+        "a mask that is left is valid",
+        text.Text.assign,
+        "(x < self.law.vocab_size)",
+        "(x <= self.law.vocab_size)",
+        by(
+            "text.test_what_the_grammar_does_not_make_is_invalid",
+            domain=REVIEWS,
+            text="the soup was superb and its garnish _",
+        ),
+    ),
+    trap(
+        "invalid rows have a class",
+        text.Text.extra_measures,
+        "x[self.assign(x) >= 0]",
+        "x",
+        by("text.test_validity_and_accuracy_count_what_is_measured", domain=REVIEWS),
+    ),
+    trap(
+        "a coin for each part of a prompt",
+        text.Text.training_batch,
+        "torch.stack([kind == 1, kind == 0], 1)",
+        "torch.rand(n, 2, generator=self.generator(seed)) < 1 / 3",
+        by("text.test_training_shows_class_topic_or_both_in_equal_parts", prompted=PROMPTED),
+        by("text.test_label_dropout_adds_the_prompt_of_nothing", prompted=PROMPTED),
+    ),
+    trap(
+        "prompts are always whole in training",
+        text.Text.training_batch,
+        "torch.where(hidden, self.num_classes, batch.label)",
+        "batch.label",
+        by("text.test_training_shows_class_topic_or_both_in_equal_parts", prompted=PROMPTED),
+    ),
+    trap(
+        "one kind of prompt for a batch",
+        text.Text.training_batch,
+        "torch.randint(3, (n,), generator=self.generator(seed))",
+        "torch.randint(3, (1,), generator=self.generator(seed)).expand(n)",
+        by("text.test_label_dropout_adds_the_prompt_of_nothing", prompted=PROMPTED),
+    ),
+    trap(
+        "the last of two classes is the prompt's",
+        text.Text.prompt,
+        "if part is None or label[part] != null[part]:",
+        "if part is None:",
+        by("bad_input.test_prompts_with_unknown_words", words=("good", "bad"), found="bad"),
+    ),
+]
+
+MUTANTS = [
+    *FORMULA,
+    *COST,
+    *LABELS,
+    *SCHEDULES,
+    *SAMPLERS,
+    *NETWORKS,
+    *MEASURES,
+    *TRAINING,
+    *TOKENS,
+    *TEXT,
+]

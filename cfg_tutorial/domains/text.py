@@ -40,6 +40,7 @@ class TokenMixture(nn.Module):
 
     Called as a model, (tokens, level, label) -> log-probabilities (n, length, vocab_size) of
     float64: the law of each masked place given the places that are not; the level is not needed.
+    Places that no row can have together, as parallel steps may reveal, are taken to say nothing.
     A component of one row alone makes it the law of a list of rows. Rows may be longer than
     ``tables`` with padding, which changes nothing.
 
@@ -61,6 +62,7 @@ class TokenMixture(nn.Module):
     tables: Tensor
     log_tables: Tensor
     log_weights: Tensor
+    log_prior: Tensor
     component_modes: Tensor
     edges: tuple[float, ...] = ()
     batch_size = 256
@@ -81,6 +83,7 @@ class TokenMixture(nn.Module):
         sizes = list(weights.shape[:-1])
         self.num_classes: Any = sizes[0] if len(sizes) == 1 else torch.tensor(sizes)
         self.null_label = self.num_classes
+        prior = weights.flatten(1).sum(1)  # of the first part
         for part in range(len(sizes)):  # a null part is summed out
             weights = torch.cat([weights, weights.sum(part, keepdim=True)], part)
         weights = weights / weights.sum(-1, keepdim=True)
@@ -91,6 +94,7 @@ class TokenMixture(nn.Module):
         self.register_buffer("tables", tables)
         self.register_buffer("log_tables", log_tables)
         self.register_buffer("log_weights", weights.nan_to_num(0).log())
+        self.register_buffer("log_prior", prior.log())
         self.register_buffer("component_modes", torch.as_tensor(modes))
         self.num_modes = int(self.component_modes.max()) + 1
         self.rows_run = 0
@@ -129,9 +133,13 @@ class TokenMixture(nn.Module):
         return self._log_joint(tokens, label).logsumexp(1)
 
     def component_posterior(self, tokens: Tensor, label: Any = None) -> Tensor:
-        """Return p(component | places that are not masked, label): (n, components); 0 for no row
-        that can be."""
-        return self._log_joint(tokens, label).softmax(1).nan_to_num(0)
+        """Return p(component | places that are not masked, label): (n, components).
+
+        Where no row has these places together: p(component | label).
+        """
+        joint = self._log_joint(tokens, label)
+        possible = joint.isfinite().any(1, keepdim=True)
+        return torch.where(possible, joint, self._weights_of(label, len(tokens))).softmax(1)
 
     def mode_posterior(self, tokens: Tensor, label: Any = None) -> Tensor:
         """Return p(mode | places that are not masked, label): (n, num_modes)."""
@@ -139,15 +147,15 @@ class TokenMixture(nn.Module):
         return found.new_zeros(len(found), self.num_modes).index_add(1, self.component_modes, found)
 
     def posterior(self, tokens: Tensor) -> Tensor:
-        """Return p(class | places that are not masked): (n, num_classes); of a label of several
-        parts, the law of the first."""
+        """Return p(class | places that are not masked): (n, num_classes), of a label of several
+        parts the law of the first; NaN where no row has these places together."""
         null = torch.as_tensor(self.null_label).reshape(-1)
         each = []
         for c in range(int(null[0])):
             label = torch.cat([null.new_tensor([c]), null[1:]]).reshape_as(null)
             label = label[0] if len(null) == 1 else label
             each.append(self.log_prob(tokens, label))
-        return torch.stack(each, 1).softmax(1)
+        return (torch.stack(each, 1) + self.log_prior).softmax(1)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
         self.rows_run += len(x)
@@ -416,6 +424,8 @@ class Text(Domain):
         ValueError : an unknown word (the known ones are listed), or another number of words
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
+        if not texts:
+            raise ValueError("The 'texts' parameter of encode must have a text. Got none instead.")
         if self.corpus.between:
             split = [text.split() for text in texts]
         else:
@@ -433,6 +443,7 @@ class Text(Domain):
 
     def decode(self, x: Tensor) -> list[str]:
         """Return the texts of tokens (n, length); "_" is a masked place, padding is left out."""
+        x = check_tokens(x, self.law, "decode")
         words = [*self.words, "_", ""]
         texts = [self.corpus.between.join(words[token] for token in row) for row in x.tolist()]
         return [text.rstrip(END if not self.corpus.between else " ") for text in texts]
