@@ -79,6 +79,36 @@ def solve_by_em(read, confusion):
     return measures.correct_counts(read, confusion)
 
 
+def forbid_with_where(cond, uncond, scale):
+    allowed = (cond > -torch.inf) & (uncond > -torch.inf)
+    return torch.where(allowed, uncond + scale * (cond - uncond), -torch.inf)
+
+
+def forbid_and_normalise(cond, uncond, scale):
+    line = scale * cond + (1 - scale) * uncond
+    line[cond.isinf()] = line[uncond.isinf()] = -torch.inf
+    return line.log_softmax(-1)
+
+
+def large_numbers_for_infinity(cond, uncond, scale):
+    cond, uncond = cond.clamp(min=-1e9), uncond.clamp(min=-1e9)
+    return uncond + scale * (cond - uncond)
+
+
+def fall_back_on_the_class(cond, uncond, scale):
+    return torch.where(uncond == -torch.inf, cond, scale * cond + (1 - scale) * uncond)
+
+
+def weigh_row_by_row(row, log_weight):
+    weight = log_weight.softmax(0)
+    return torch.stack([weight[row == k].sum() for k in range(4)])
+
+
+def loss_row_by_row(log_prob, masked):
+    each = [-p[m].mean() * len(p) for p, m in zip(log_prob, masked, strict=True)]
+    return torch.stack(each).mean()
+
+
 RIGHT = {
     "guide": [
         lambda cond, uncond, scale: uncond + scale * (cond - uncond),
@@ -105,6 +135,19 @@ RIGHT = {
         solve_by_least_squares,
         solve_by_em,
         lambda read, confusion: read @ confusion.inverse(),
+    ],
+    "token_guide": [forbid_with_where, forbid_and_normalise],
+    "reweigh": [
+        weigh_row_by_row,
+        lambda row, log_weight: (
+            torch.eye(4, dtype=torch.float64)[row].T @ log_weight.exp() / log_weight.exp().sum()
+        ),
+    ],
+    "masked_loss": [
+        loss_row_by_row,
+        lambda log_prob, masked: (
+            -(log_prob * masked / masked.float().mean(1, keepdim=True)).sum() / len(masked)
+        ),
     ],
 }
 
@@ -165,6 +208,42 @@ WRONG = {
         lambda read, confusion: read + 0.0,
         lambda read, confusion: solve_by_em(read / read.sum(), confusion),
         lambda read, confusion: read.flip(0),
+    ],
+    "token_guide": [
+        lambda cond, uncond, scale: scale * cond + (1 - scale) * uncond,
+        large_numbers_for_infinity,
+        fall_back_on_the_class,
+        lambda cond, uncond, scale: (uncond + scale * (cond - uncond)).nan_to_num(0.0),
+        lambda cond, uncond, scale: (
+            (uncond.exp() + scale * (cond.exp() - uncond.exp())).relu().log()
+        ),
+        lambda cond, uncond, scale: (uncond.exp() + scale * (cond.exp() - uncond.exp())).log(),
+        lambda cond, uncond, scale: forbid_with_where(uncond, cond, scale),
+        lambda cond, uncond, scale: forbid_with_where(cond, uncond, scale + 1),
+        lambda cond, uncond, scale: torch.where(uncond.isinf(), uncond, cond),
+        lambda cond, uncond, scale: forbid_with_where(cond, uncond, scale)[0],
+    ],
+    "reweigh": [
+        lambda row, log_weight: row.bincount().double() / len(row),
+        lambda row, log_weight: row.bincount(log_weight) / log_weight.sum(),
+        lambda row, log_weight: row.bincount(1 / log_weight.exp()) / (1 / log_weight.exp()).sum(),
+        lambda row, log_weight: row.bincount(log_weight.exp()) / len(row),
+        lambda row, log_weight: row.bincount(log_weight.exp()),
+        lambda row, log_weight: (row.bincount(log_weight.exp()) / row.bincount()).div(10.0),
+        lambda row, log_weight: log_weight.exp() / log_weight.exp().sum(),
+    ],
+    "masked_loss": [
+        lambda log_prob, masked: -log_prob[masked].sum() / len(masked),
+        lambda log_prob, masked: loss_row_by_row(log_prob, masked) / masked.shape[1],
+        lambda log_prob, masked: (-log_prob.mean(1) * 16 / masked.sum(1)).mean(),
+        lambda log_prob, masked: (
+            -torch.where(masked, 0, log_prob).sum(1) * 4 / masked.sum(1)
+        ).mean(),
+        lambda log_prob, masked: -((log_prob * masked).sum(1) * masked.float().mean(1)).mean(),
+        lambda log_prob, masked: -log_prob[masked].mean() * log_prob.shape[1],
+        lambda log_prob, masked: -loss_row_by_row(log_prob, masked),
+        lambda log_prob, masked: 3 * loss_row_by_row(log_prob, masked),
+        lambda log_prob, masked: -(log_prob * masked).sum(1) / masked.float().mean(1),
     ],
 }
 

@@ -459,5 +459,7 @@ def check_domain(domain: Domain) -> list[str]:
             found.captured_mass > low - 0.05,
             f"captured mass above {low - 0.05:.3f}",
         )
-    check("show", hasattr(domain.show(x[:4]), "savefig"), "a matplotlib figure")
+    shown = domain.show(x[:4])
+    drawn = hasattr(shown, "savefig") and bool(shown.axes)
+    check("show", drawn, "a matplotlib figure with axes (a notebook shows none without)")
     return passed

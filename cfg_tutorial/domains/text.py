@@ -481,6 +481,7 @@ class Text(Domain):
         x = x.detach().cpu()[:limit]
         mode = self.assign(x).tolist()
         figure = plt.figure(figsize=(5.6, 0.24 * len(x) + 0.3 * isinstance(label, int) + 0.1))
+        figure.add_axes((0, 0, 1, 1)).set_axis_off()  # a notebook shows no figure without axes
         height = figure.get_figheight()
         if isinstance(label, int) and label < len(self.classes):
             title = f"class {label}: {self.class_names[label]}"

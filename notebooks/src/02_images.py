@@ -340,7 +340,7 @@ for name, found in [("all levels at scale 5", shipped[-2]), ("window at scale 8"
 # ## A weak model
 #
 # It is often said that guidance makes samples *better*. That depends on what there is to mend.
-# Train a network in front of you, but stop early: 400 steps instead of 880. (The loop is that of
+# Train a network in front of you, but stop early: 400 steps instead of 960. (The loop is that of
 # notebook 01, with a U-Net in place of the MLP.) It takes 20 to 60 seconds; the weights are kept,
 # so the next time it is instant.
 
