@@ -28,6 +28,7 @@ from cfg_tutorial.training import fit, load_checkpoint, save_checkpoint, version
 if TYPE_CHECKING:
     import cfg_tutorial.app.check as check
     from cfg_tutorial.domains.mixtures import GaussianMixture
+    from cfg_tutorial.domains.sounds import Recordings, read_clips, save_wav
     from cfg_tutorial.domains.text import TokenMixture
     from cfg_tutorial.plots import plot_coverage, source
 
@@ -36,6 +37,9 @@ __version__ = version()
 _LATER = {
     "GaussianMixture": "domains.mixtures",
     "TokenMixture": "domains.text",
+    "Recordings": "domains.sounds",
+    "read_clips": "domains.sounds",
+    "save_wav": "domains.sounds",
     "plot_coverage": "plots",
     "source": "plots",
     "check": "app.check",
@@ -48,6 +52,7 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "Masked",
+    "Recordings",
     "TokenMixture",
     "check",
     "check_domain",
@@ -62,12 +67,14 @@ __all__ = [
     "load_checkpoint",
     "plot_coverage",
     "ramp",
+    "read_clips",
     "sample_ancestral",
     "sample_dpmpp_2m",
     "sample_euler",
     "sample_heun",
     "sample_unmask",
     "save_checkpoint",
+    "save_wav",
     "source",
     "sweep",
     "wrap",

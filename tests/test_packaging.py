@@ -17,7 +17,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-CONDA_NAMES = {"matplotlib-base": "matplotlib"}
+CONDA_NAMES = {"matplotlib-base": "matplotlib", "pysoundfile": "soundfile"}
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_installed_wheel_opens_each_checkpoint_in_an_empty_folder(root, wheel, t
     package, *opened = run.stdout.splitlines()
     assert package == str(site / "cfg_tutorial"), "the package under test is not the wheel's"
     shipped = sorted((root / "data").glob("*.safetensors"))
-    assert {"mixtures", "images", "text", "text-prompt", "text-left"} <= {
+    assert {"mixtures", "images", "text", "text-prompt", "text-left", "audio"} <= {
         path.stem for path in shipped
     }
     assert [line.split()[0] for line in opened] == [path.stem for path in shipped]

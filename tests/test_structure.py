@@ -13,6 +13,7 @@ import pytest
 CORE = ["guidance", "diffusion", "samplers"]
 ROOMS = [*CORE, "networks", "training", "measures", "domains", "sweep", "plots", "app"]
 HEAVY = ["transformers", "sklearn", "pandas", "matplotlib", "ipywidgets", "torchaudio"]
+HEAVY += ["soundfile", "IPython", "scipy"]
 
 
 @pytest.fixture(scope="module")

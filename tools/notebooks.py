@@ -224,9 +224,10 @@ def differences(committed: Any, fresh: Any) -> list[str]:
 
 
 def _kind(output: Any) -> tuple[str, ...]:
-    """Return what an output is, and the words of its text, every number a #."""
+    """Return what an output is, and the words of its text, every number, or bar, a #."""
     if output.output_type == "stream":
-        return "stream", output.name, " ".join(NUMBER.sub("#", output.text).split())
+        words = re.sub("#+", "#", NUMBER.sub("#", output.text)).split()
+        return "stream", output.name, " ".join(words)
     return output.output_type, *sorted(output.get("data", {}))
 
 

@@ -36,11 +36,12 @@ from cfg_tutorial.sweep import (
 )
 
 DRAFT = 250  # samples a scale on the first page, which comes from the shipped weights
-LONGEST_FIRST = ["images", "text", "mixtures"]
+LONGEST_FIRST = ["images", "text", "audio", "mixtures"]
 ABOUT = {
     "mixtures": "Mixtures: ring layout, heaviest modes of the two classes adjacent",
     "images": "Images: 16 x 16 photographs of garments, two wardrobes",
     "text": "Text: reviews, good or bad, of eight topics; words revealed one by one",
+    "audio": "Audio: four-note phrases on recorded instruments, in four styles",
 }
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from cfg_tutorial.domains.base import Batch, Domain, check_domain
 
-DOMAINS = {"mixtures": "Mixtures", "images": "Images", "text": "Text"}
+DOMAINS = {"mixtures": "Mixtures", "images": "Images", "text": "Text", "audio": "Audio"}
 
 __all__ = ["DOMAINS", "Batch", "Domain", "check_domain", "load"]
 
 
 def load(name: str, **options: Any) -> Domain:
-    """Return a domain: "mixtures", "images" or "text".
+    """Return a domain: "mixtures", "images", "text" or "audio".
 
     Parameters
     ----------

@@ -16,6 +16,7 @@ SHIPPED = [
     ct.load("text"),
     ct.load("text", prompt=True),
     ct.load("text", autoregressive=True),
+    ct.load("audio"),
 ]
 
 
