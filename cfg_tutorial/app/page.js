@@ -35,7 +35,7 @@ const textAt = (x, y, text, more = "") => `<text x="${x.toFixed(1)}" y="${y.toFi
 /** Return a chart as SVG text, and the points that a pointer finds on it.
  *
  * spec: title, x and y ([low, high]), xName, yName, alt, curves ({name, colour, dash, x, y, low, high, seeds, marks}),
- * band ([low, high] of a perfect sampler), level (fresh real data), star ([x, y] of it), prior (control), cursor */
+ * band ([low, high] of a perfect sampler), level (fresh real data), star ([x, y] of it), control (alignment at scale 0; prior: on the x axis), cursor */
 function chart(spec) {
   const sx = (v) => LEFT + (v - spec.x[0]) / (spec.x[1] - spec.x[0]) * (W - LEFT - RIGHT);
   const sy = (v) => H - BOTTOM - (v - spec.y[0]) / (spec.y[1] - spec.y[0]) * (H - TOP - BOTTOM);
@@ -51,6 +51,7 @@ function chart(spec) {
     parts.push(`<rect x="${LEFT}" y="${top}" width="${W - LEFT - RIGHT}" height="${sy(spec.band[0]) + 1 - top}" fill="var(--perfect)" opacity=".4"/>`);
   }
   if (spec.level !== undefined) parts.push(`<path d="M${LEFT} ${sy(spec.level)}H${W - RIGHT}" stroke="var(--quiet)" stroke-dasharray="1.5 2.5"/>`);
+  if (spec.control !== undefined) parts.push(`<path d="M${LEFT} ${sy(spec.control)}H${W - RIGHT}" stroke="var(--quiet)" stroke-dasharray="4 2"/>`);
   if (spec.prior !== undefined) parts.push(`<path d="M${sx(spec.prior)} ${TOP}V${H - BOTTOM}" stroke="var(--quiet)" stroke-dasharray="4 2"/>`);
   if (spec.star) {
     parts.push(`<text x="${sx(spec.star[0])}" y="${sy(spec.star[1]) + 5}" text-anchor="middle" font-size="15" fill="var(--quiet)">★</text>`);
@@ -135,9 +136,9 @@ function makeCurve(curve, measure, against, name, colour, dash, marks) {
 const palette = Object.fromEntries(page.domains.map((d, i) => [d.name, ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#B8A800"][i % 6]]));
 const spanX = [Math.min(...page.scales), Math.max(...page.scales)];
 const spread = (curves, low, high, axis = "y") => {
-  const values = curves.flatMap((c) => [...c[axis], ...(axis === "y" ? [...(c.low || []), ...(c.high || [])] : [])]).filter((v) => v !== null);
+  const values = curves.flatMap((c) => [...c[axis], ...c.seeds.flatMap((seed) => seed[axis === "y" ? 1 : 0])]).filter((v) => v !== null);
   const ends = [Math.min(low, ...values), Math.max(high, ...values)], step = (ends[1] - ends[0]) > 2 ? 0.5 : 0.1;
-  return [Math.floor(ends[0] / step) * step, Math.ceil(ends[1] / step + 0.3) * step];
+  return [Math.floor(ends[0] / step + 1e-6) * step, Math.ceil(ends[1] / step + 0.3) * step];  // wide t bands are cut off
 };
 const sourceName = (curve) => page.sources[curve.source].name + (curve.method === "none" || page.methods.length < 2 ? "" : `, ${curve.method}`);
 
@@ -145,8 +146,8 @@ const sourceName = (curve) => page.sources[curve.source].name + (curve.method ==
 function panelsOf(figure) {
   const { measure, against } = figure, yName = short(measure), xName = against === "scale" ? "guidance scale" : short(against);
   const shared = { xName, yName, cursor: against === "scale" ? scaleNow() : undefined };
-  const of = (title, curves, more) => ({ ...shared, title, curves, x: against === "scale" ? spanX : spread(curves, 0.5, 0.9, "x"),
-    alt: `${figure.title}, ${title}: ${curves.map((c) => c.name).join("; ")}. The numbers are in the table below.`, ...more });
+  const of = (domain, curves, more) => ({ ...shared, domain, title: `${domain}: ${yName}`, curves, x: against === "scale" ? spanX : spread(curves, 0.5, 0.9, "x"),
+    alt: `${figure.title}, ${domain}: ${curves.map((c) => c.name).join("; ")}. The numbers are in the table below.`, ...more });
   if (figure.together) {
     const curves = page.domains.map((d) => [d, curveOf(d, d.drawn)]).filter(([, c]) => c)
       .map(([d, c]) => makeCurve(c, measure, against, `${d.name}, ${page.sources[c.source].name}`, palette[d.name], "")).filter(Boolean);
@@ -169,7 +170,7 @@ function panelsOf(figure) {
     const more = { y: spread(curves, measure === "alignment" ? 0.5 : 0, measure === "effective_modes" ? 2 : 1), band: d.perfect[measure] };
     if (against === "scale") {
       more.level = real ?? undefined;
-      if (measure === "alignment" && control) more.prior = undefined;
+      if (measure === "alignment" && control) more.control = control.mean;
     } else {
       if (real !== null && real !== undefined) more.star = [d.real[against], real];
       if (control) more.prior = control.mean;
@@ -193,7 +194,7 @@ function legendOf(figure, panels) {
   add(panels.some((p) => p.band), "perfect sampler, 95 %", '<rect width="26" height="12" fill="var(--perfect)" opacity=".5"/>');
   add(panels.some((p) => p.level), "fresh real data", '<path d="M0 6H26" stroke="var(--quiet)" stroke-dasharray="1.5 2.5" stroke-width="1.5"/>');
   add(panels.some((p) => p.star), "★ fresh real data", "");
-  add(panels.some((p) => p.prior !== undefined), "control: alignment at scale 0", '<path d="M13 0V12" stroke="var(--quiet)" stroke-dasharray="4 2"/>');
+  add(panels.some((p) => p.prior !== undefined || p.control !== undefined), "control: alignment at scale 0", '<path d="M13 0V12" stroke="var(--quiet)" stroke-dasharray="4 2"/>');
   return items;
 }
 
@@ -206,9 +207,9 @@ const sources = () => page.domains.map((d) => {
 function rowsOf(id) {
   const figure = figures.find((f) => f.id === id);
   if (!figure) return barRows(page.domains.find((d) => `bars_${d.name}` === id));
-  return panelsOf(figure).flatMap((panel, i) => [...panel.curves.flatMap((c) => c.rows.map((r) => ({ panel: panel.title, ...r }))),
-    ...(panel.band ? [{ panel: panel.title, curve: "perfect sampler, 95 %", low: panel.band[0], high: panel.band[1] }] : []),
-    ...(panel.level || panel.star ? [{ panel: panel.title, curve: "fresh real data", [figure.measure]: panel.level ?? panel.star[1],
+  return panelsOf(figure).flatMap((panel, i) => [...panel.curves.flatMap((c) => c.rows.map((r) => ({ domain: panel.domain, ...r }))),
+    ...(panel.band ? [{ domain: panel.domain, curve: "perfect sampler, 95 %", low: panel.band[0], high: panel.band[1] }] : []),
+    ...(panel.level || panel.star ? [{ domain: panel.domain, curve: "fresh real data", [figure.measure]: panel.level ?? panel.star[1],
       ...(panel.star ? { [figure.against]: panel.star[0] } : {}) }] : [])]);
 }
 
@@ -219,7 +220,7 @@ function tableOf(rows) {
     + `<tbody>${rows.map((row) => `<tr>${names.map((n) => `<td>${cell(row[n])}</td>`).join("")}</tr>`).join("")}</tbody></table></div>`;
 }
 
-const tools = (id, kinds, title) => `<div class="tools">${kinds.map((kind) => `<button type="button" data-save="${kind}" data-figure="${id}" aria-label="Download ${kind.toUpperCase()}: ${escape(title)}">${kind.toUpperCase()}</button>`).join("")}`
+const tools = (id, kinds, title, more = "") => `<div class="tools">${kinds.map((kind) => `<button type="button" data-save="${kind}" data-figure="${id}" aria-label="Download ${kind.toUpperCase()}: ${escape(title)}">${kind.toUpperCase()}</button>`).join("")}${more}`
   + `<details data-table="${id}"><summary>Table: ${escape(title)}</summary></details></div>`;
 
 function drawFigures() {
@@ -254,8 +255,8 @@ function statsOf(domain) {
     const perfect = domain.perfect[measure], beside = exact && exact !== curve && at(exact.measures[measure], scaleNow());
     const high = measure === "effective_modes" ? domain.modes.length : 1, real = domain.real[measure];
     return `<tr><th scope="row">${escape(short(measure))}</th><td class="value"><b>${number(now.mean)}</b>${range(now.low, now.high)}</td>`
-      + `<td style="width:30%">${gauge(now, 0, high, perfect, beside)}</td>`
-      + `<td><small>${perfect ? `perfect${range(...perfect)}` : real === undefined ? "" : `real data ${number(real)}`}</small></td></tr>`;
+      + `<td class="strip">${gauge(now, 0, high, perfect, beside)}<small>${perfect ? `perfect${range(...perfect)}` : ""}`
+      + `${perfect && beside ? ", " : ""}${beside ? `exact ${number(beside.mean)}` : perfect || real === undefined ? "" : `real data ${number(real)}`}</small></td></tr>`;
   }).join("");
 }
 
@@ -272,8 +273,8 @@ function barRows(domain) {
 
 /** Return bars of mode shares as SVG: the class's own law in outline, t intervals, what else is known as marks. */
 function barsSvg(rows, colours, alt) {
-  const w = 480, h = 190, left = 36, bottom = 52, top = 8, step = (w - left - 6) / rows.length, high = Math.max(0.4, ...rows.flatMap((r) => [r.share, r.law, r.exact, r.tilted].filter(Number.isFinite))) * 1.05;
-  const y = (v) => h - bottom - Math.max(0, Math.min(v, high)) / high * (h - bottom - top), turned = rows.some((r) => r.mode.length > 7);
+  const w = 480, h = 190, left = 36, turned = rows.some((r) => r.mode.length > 7), bottom = turned ? 52 : 24, top = 10, step = (w - left - 6) / rows.length, high = Math.max(0.4, ...rows.flatMap((r) => [r.share, r.law, r.exact, r.tilted].filter(Number.isFinite))) * 1.05;
+  const y = (v) => h - bottom - Math.max(0, Math.min(v, high)) / high * (h - bottom - top);
   const parts = ticks(0, high).map((t) => `<path d="M${left} ${y(t)}H${w}" stroke="var(--line)" stroke-width=".6"/>` + textAt(left - 5, y(t) + 4, t, 'text-anchor="end"'));
   const mark = (x, v, colour, path) => Number.isFinite(v) ? `<path d="M${x} ${y(v)}${path}" fill="${colour}" stroke="var(--card)" stroke-width=".6"/>` : "";
   rows.forEach((r, k) => {
@@ -281,7 +282,7 @@ function barsSvg(rows, colours, alt) {
     if (Number.isFinite(r.share)) parts.push(`<rect x="${x}" y="${y(r.share)}" width="${width}" height="${h - bottom - y(r.share)}" fill="${colours[k]}" opacity=".75"/>`);
     parts.push(`<rect x="${x}" y="${y(r.law)}" width="${width}" height="${h - bottom - y(r.law)}" fill="none" stroke="var(--ink)" stroke-width="1.2"/>`);
     if (Number.isFinite(r.low)) parts.push(`<path d="M${middle} ${y(r.low)}V${y(r.high)}M${middle - 4} ${y(r.low)}h8M${middle - 4} ${y(r.high)}h8" stroke="var(--ink)" stroke-width="1.4"/>`);
-    parts.push(mark(middle - step * 0.2, r.exact, "var(--ink)", "l5 9h-10z"), mark(middle + step * 0.2, r.tilted, "#D55E00", "l5 -9h-10z"));
+    parts.push(mark(middle - step * 0.2, r.exact, "var(--ink)", "m-4.5 0l4.5 -4.5l4.5 4.5l-4.5 4.5z"), mark(middle + step * 0.2, r.tilted, "#D55E00", "l5 -9h-10z"));
     parts.push(turned ? textAt(middle, h - bottom + 14, r.mode, `text-anchor="end" transform="rotate(-28 ${middle} ${h - bottom + 12})"`) : textAt(middle, h - bottom + 16, r.mode, 'text-anchor="middle"'));
   });
   parts.push(`<path d="M${left} ${h - bottom}H${w}" stroke="var(--ink)"/>`);
@@ -313,14 +314,14 @@ function buildPanels() {
     <h3 id="panel-${d.name}-title">${escape(d.about)}</h3><div class="picture"></div><p class="caption note"></p><div class="sounds tools"></div>
     <table class="stats"><caption class="hidden">Measures of ${escape(d.name)}, mean over classes, with 95 % t intervals over seeds</caption><tbody></tbody></table>
     <p class="note">Numbers: mean over classes and seeds [95 % t interval]. ${escape(page.sources[d.drawn].name)}, ${d.n} samples a scale.</p>
-    <div class="bars"></div>${tools(`bars_${d.name}`, ["png", "svg", "csv"], `mode shares, ${d.name}`)}
-    <div class="tools"><button type="button" data-save="picture" data-figure="${d.name}" aria-label="Download the picture: ${escape(d.name)}">Picture</button></div></article>`).join("");
+    <div class="bars"></div>${tools(`bars_${d.name}`, ["png", "svg", "csv"], `mode shares, ${d.name}`,
+    `<button type="button" data-save="picture" data-figure="${d.name}" aria-label="Download the picture: ${escape(d.name)}">Picture</button>`)}</article>`).join("");
   byId("panel-legend").innerHTML = [
     ["share of samples, in the mode's colour", '<rect x="6" width="14" height="12" fill="#0072B2" opacity=".75"/>'],
     ["the class's own law", '<rect x="6" y="1" width="14" height="11" fill="none" stroke="var(--ink)" stroke-width="1.2"/>'],
     ["95 % t interval over seeds", '<path d="M13 0V12M9 .6h8M9 11.4h8" stroke="var(--ink)" stroke-width="1.4"/>'],
     ["perfect sampler, 95 % (strip)", '<rect width="26" height="12" fill="var(--perfect)" opacity=".5"/>'],
-    ["exact model, sampled", '<path d="M13 1l5 9h-10z" fill="var(--ink)"/>'],
+    ["exact model, sampled", '<path d="M8.5 6l4.5 -4.5l4.5 4.5l-4.5 4.5z" fill="var(--ink)"/>'],
     ["tilted law of modes (not what is sampled)", '<path d="M13 11l5 -9h-10z" fill="#D55E00"/>'],
   ].map(([name, mark]) => `<span>${swatch(mark)}${escape(name)}</span>`).join("");
   for (const d of page.domains) for (const s of d.samples) for (const f of s.frames) {
@@ -412,7 +413,7 @@ const live = {
       handle.setAttribute("aria-label", `mode ${k} at ${x.toFixed(2)}, ${y.toFixed(2)}; arrow keys move it`);
     });
     const rows = this.rows(), classes = (page.domains.find((d) => d.name === "mixtures") || page.domains[0]).classes;
-    byId("live-stats").innerHTML = page.shown.map((m) => `<tr><th scope="row">${escape(short(m))}</th><td class="value"><b>${number(this.found.measures[m])}</b></td><td style="width:50%">${gauge({ mean: this.found.measures[m], low: null, seeds: [] }, 0, m === "effective_modes" ? rows.length : 1)}</td></tr>`).join("");
+    byId("live-stats").innerHTML = page.shown.map((m) => `<tr><th scope="row">${escape(short(m))}</th><td class="value"><b>${number(this.found.measures[m])}</b></td><td class="strip">${gauge({ mean: this.found.measures[m], low: null, seeds: [] }, 0, m === "effective_modes" ? rows.length : 1)}</td></tr>`).join("");
     byId("live-bars").innerHTML = barsSvg(rows, this.colours, `Share of each mode in the live mixture at scale ${this.scale}: ${rows.map((r) => `${r.mode} ${number(r.share, 2)}`).join(", ")}`);
     rows.forEach((r, k) => { byId(`live-w${k}`).value = this.raw[this.label][k]; byId(`live-w${k}`).nextElementSibling.textContent = number(r.law, 2); });
     byId("live-scale").value = this.scale;
@@ -534,8 +535,9 @@ function play() {
 
 function start() {
   buildPanels();
-  byId("curves").innerHTML = figures.map((f) => `<figure id="figure-${f.id}"><h3>${escape(f.title)}</h3><div class="grid"></div><div class="legend"></div><figcaption></figcaption>${tools(f.id, ["png", "svg", "csv"], f.title)}</figure>`).join("");
+  byId("curves").innerHTML = figures.map((f) => `<figure id="figure-${f.id}"${f.together ? ' class="single"' : ""}><h3>${escape(f.title)}</h3><div class="grid"></div><div class="legend"></div><figcaption></figcaption>${tools(f.id, ["png", "svg", "csv"], f.title)}</figure>`).join("");
   byId("scale").max = page.scales.length - 1;
+  byId("scale-ticks").innerHTML = page.scales.map((s) => `<span>${s}</span>`).join("");
   byId("label").innerHTML = page.domains[0].classes.map((_, c) => `<option value="${c}">${escape([...new Set(page.domains.map((d) => d.classes[c]).filter(Boolean))].join(" / "))}</option>`).join("");
   byId("method").innerHTML = page.methods.map((m) => `<option>${escape(m)}</option>`).join("");
   byId("method-choice").hidden = page.methods.length < 2;
