@@ -8,9 +8,11 @@
 /** Return n points of a standard normal in the plane, evenly spread and the same every time. */
 function normalStarts(n) {
   const y = new Float64Array(2 * n);
+  let seed = 1;
+  const jitter = () => (seed = (1103515245 * seed + 12345) % 2147483648) / 2147483648 / Math.sqrt(n);  // no lattice is seen
   for (let i = 0; i < n; i++) {
-    const radius = Math.sqrt(-2 * Math.log(1 - ((0.5 + 0.7548776662466927 * (i + 1)) % 1)));
-    const angle = 2 * Math.PI * ((0.5 + 0.5698402909980532 * (i + 1)) % 1);
+    const radius = Math.sqrt(-2 * Math.log(1 - ((0.5 + 0.7548776662466927 * (i + 1) + jitter()) % 1)));
+    const angle = 2 * Math.PI * ((0.5 + 0.5698402909980532 * (i + 1) + jitter()) % 1);
     y[2 * i] = radius * Math.cos(angle);
     y[2 * i + 1] = radius * Math.sin(angle);
   }

@@ -146,7 +146,7 @@ const sourceName = (curve) => page.sources[curve.source].name + (curve.method ==
 function panelsOf(figure) {
   const { measure, against } = figure, yName = short(measure), xName = against === "scale" ? "guidance scale" : short(against);
   const shared = { xName, yName, cursor: against === "scale" ? scaleNow() : undefined };
-  const of = (domain, curves, more) => ({ ...shared, domain, title: `${domain}: ${yName}`, curves, x: against === "scale" ? spanX : spread(curves, 0.5, 0.9, "x"),
+  const of = (domain, curves, more) => ({ ...shared, domain, title: figure.together ? domain : `${domain}: ${yName}`, curves, x: against === "scale" ? spanX : spread(curves, 0.5, 0.9, "x"),
     alt: `${figure.title}, ${domain}: ${curves.map((c) => c.name).join("; ")}. The numbers are in the table below.`, ...more });
   if (figure.together) {
     const curves = page.domains.map((d) => [d, curveOf(d, d.drawn)]).filter(([, c]) => c)
@@ -199,7 +199,7 @@ function legendOf(figure, panels) {
 }
 
 /** Return the sources of what is drawn, domain by domain, in words. */
-const sources = () => page.domains.map((d) => {
+const sources = (domains = page.domains) => domains.map((d) => {
   const seeds = Object.keys((curveOf(d, d.drawn) || { measures: { validity: { seeds: {} } } }).measures.validity.seeds).length;
   return `${d.name}: ${page.sources[d.drawn].name}, ${seeds} seed${seeds === 1 ? "" : "s"}, ${d.n} samples a scale`;
 }).join("; ");
@@ -440,9 +440,10 @@ function fillTable(details) {
 function fileSvg(id) {
   const figure = figures.find((f) => f.id === id), host = figure ? byId(`figure-${id}`) : id === "live" ? byId("live-body") : byId(`panel-${id.slice(5)}`);
   const charts = [...host.querySelectorAll("svg.chart")], each = charts.map((c) => { const box = c.viewBox.baseVal; return [c, id === "live" && c === charts[0] ? 400 : box.width, id === "live" && c === charts[0] ? 400 : box.height]; });
+  const own = page.domains.find((d) => `bars_${d.name}` === id), said = id === "live" ? byId("live-note").textContent : sources(own ? [own] : page.domains);
   const columns = Math.min(4, each.length), w = Math.max(...each.map((e) => e[1])), h = Math.max(...each.map((e) => e[2]));
   const names = figure ? [...legendOf(figure, panelsOf(figure))] : [], width = Math.max(columns * w, 480), top = 26, rows = Math.ceil(each.length / columns);
-  const title = figure ? figure.title : id === "live" ? byId("live-note").textContent : `${id.slice(5)}, ${page.domains.find((d) => `bars_${d.name}` === id).classes[state.label]}, guidance scale ${scaleNow()}`;
+  const title = figure ? figure.title : own ? `${own.name}, ${own.classes[state.label]}, guidance scale ${scaleNow()}` : `The exact model, live: guidance scale ${number(live.scale, 1)}`;
   const body = each.map(([c, cw, ch], i) => {
     const copy = c.cloneNode(true);
     copy.querySelectorAll(".ring").forEach((r) => r.remove());
@@ -450,10 +451,11 @@ function fileSvg(id) {
     return new XMLSerializer().serializeToString(copy);
   }).join("");
   const legend = names.map(([name, mark], i) => `<g transform="translate(${10 + (i % 2) * width / 2} ${top + rows * h + 8 + 18 * Math.floor(i / 2)})">${mark.replace("<svg", '<svg width="26" height="12"')}${textAt(32, 10, name)}</g>`).join("");
-  const height = top + rows * h + 18 * Math.ceil(names.length / 2) + 32;
+  const notes = said.match(new RegExp(`.{1,${Math.floor((width - 20) / 6.2)}}(\\s|$)`, "g")), under = top + rows * h + 18 * Math.ceil(names.length / 2) + 24;
+  const height = under + 15 * notes.length;
   const light = { "--ink": "#1b1b1b", "--card": "#ffffff", "--line": "#d0d0cc", "--quiet": "#565656", "--mark": "#0060a0", "--perfect": "#ccbb44" };
   const holder = document.createElement("template");  // the parser knows what name SVG goes by
-  holder.innerHTML = `<svg viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif"><rect width="${width}" height="${height}" fill="#ffffff"/>${textAt(10, 17, title, 'font-weight="600"')}${body}${legend}${textAt(10, height - 8, id === "live" ? "" : sources())}</svg>`;
+  holder.innerHTML = `<svg viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif"><rect width="${width}" height="${height}" fill="#ffffff"/>${textAt(10, 17, title, 'font-weight="600"')}${body}${legend}${notes.map((line, i) => textAt(10, under + 15 * i, line)).join("")}</svg>`;
   const text = new XMLSerializer().serializeToString(holder.content.firstChild).replace(/var\((--\w+)\)/g, (_, name) => light[name]);
   return { text, width, height };
 }

@@ -35,7 +35,7 @@ FIGURES = (
     ("validity_by_scale", "validity", "scale", "Validity against guidance scale"),
 )
 SHOWN = ("mode_coverage", "alignment", "validity", "effective_modes")  # under every picture
-SOUND_BYTES = 2_500_000  # of the whole page, before they are written as text
+SOUND_BYTES = 2_500_000  # of a domain, before they are written as text
 DASHES = {"-": "", "--": "6 3", "-.": "7 2 1.5 2"}
 
 
@@ -63,7 +63,7 @@ def write_page(
         _save(out, figure, f"modes_{name}")
     data = page_data(table, domains, drawn)
     for name, part in zip(domains, data["domains"], strict=True):
-        part["samples"] = _samples(out, name, drawn[name], records, 1 / len(domains))
+        part["samples"] = _samples(out, name, drawn[name], records)
     parts = {
         "state": "Finished." if finished else "First page: it is replaced as training goes on.",
         "verdicts": "".join(f"<li>{html.escape(verdict(table, d))}</li>" for d in domains),
@@ -239,7 +239,7 @@ def _number(value: Any) -> float | None:
 
 
 def _samples(
-    out: Path, name: str, drawn: str, records: list[dict[str, Any]], part: float
+    out: Path, name: str, drawn: str, records: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the pictures of the first seed of each method, and write them as files."""
     found = []
@@ -247,7 +247,7 @@ def _samples(
     for method in dict.fromkeys(r["method"] for r in ours):
         record = min((r for r in ours if r["method"] == method), key=lambda r: r["seed"])
         path = samples_path(out, record["key"])
-        budget = int(SOUND_BYTES * part / len({r["method"] for r in ours}))
+        budget = SOUND_BYTES // len({r["method"] for r in ours})
         for label, pictures in enumerate(_pictures(name, path, path.stat().st_mtime_ns, budget)):
             frames = []
             for scale, (png, words, sounds) in zip(record["scales"], pictures, strict=True):
