@@ -100,6 +100,10 @@ class Domain(abc.ABC):
     def show(self, x: Tensor, label: Any = None) -> Any:
         """Return a matplotlib figure of the samples."""
 
+    def sounds(self, x: Tensor) -> list[bytes]:
+        """Return each sample as a 16-bit WAV file; nothing, where samples make no sound."""
+        return []
+
     def extra_measures(self, x: Tensor, label: int) -> dict[str, float]:
         """Return measures that only this domain has, of samples of one class."""
         return {}

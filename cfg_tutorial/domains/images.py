@@ -45,6 +45,7 @@ class Images(Domain):
 
     name = "images"
     recipe = {"train_steps": 960, "batch_size": 128, "lr": 2e-3, "ema": 0.998}
+    num_shown = 16
 
     def __init__(self, mode_weights: Any = SKEWED):
         super().__init__(mode_weights)

@@ -239,6 +239,9 @@ class Sounds(Domain):
         sounds = limited(loud(self.to_sound(x)))
         return [Audio(sound.numpy(), rate=RATE, normalize=False) for sound in sounds]
 
+    def sounds(self, x: Tensor) -> list[bytes]:
+        return [player.data for player in self.players(x)]
+
     def play(self, x: Tensor | Mapping[str, Tensor]) -> Any:
         """Return a table of players under what is read; a row for each name where x has names."""
         from IPython.display import HTML

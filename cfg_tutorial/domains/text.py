@@ -306,7 +306,7 @@ class Text(Domain):
     # With .15 of the rows for it, scale 5 kept .3 to .4 effective modes less than the exact model.
     p_uncond = 0.4
     num_threads = 1
-    num_shown = 6
+    num_shown = 12
     sampler = staticmethod(sample_unmask)
 
     def __init__(
