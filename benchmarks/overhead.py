@@ -73,7 +73,7 @@ def one_call(domain, n: int) -> float:
 
 def main() -> None:
     torch.set_num_threads(1)
-    mixtures, images = ct.load("mixtures"), ct.load("images")
+    mixtures, images, text, audio = map(ct.load, ("mixtures", "images", "text", "audio"))
     work = [
         ("guided step / network, MLP, 64 rows (target 1.25)", guided_step, mixtures, 64),
         ("guided step / network, U-Net, 64 rows (target 1.10)", guided_step, images, 64),
@@ -81,6 +81,11 @@ def main() -> None:
         ("guided step / network, U-Net, 1000 rows (target 1.10)", guided_step, images, 1000),
         ("7 scales in one call / 7 calls, mixtures, 250 a scale (1.05)", one_call, mixtures, 250),
         ("7 scales in one call / 7 calls, images, 64 a scale (1.05)", one_call, images, 64),
+        ("7 scales in one call / 7 calls, mixtures, 32 a scale (.91)", one_call, mixtures, 32),
+        ("7 scales in one call / 7 calls, text, 32 a scale (.91)", one_call, text, 32),
+        ("7 scales in one call / 7 calls, audio, 32 a scale (.91)", one_call, audio, 32),
+        ("7 scales in one call / 7 calls, text, 250 a scale (1.05)", one_call, text, 250),
+        ("7 scales in one call / 7 calls, audio, 250 a scale (1.05)", one_call, audio, 250),
     ]
     lines = []
     for words, function, domain, n in tqdm(work, ascii=True, ncols=78):

@@ -14,7 +14,7 @@ N = 1000
 def measured(name: str, source: str, scale: float, n: int = N, **options: bool) -> ct.Coverage:
     domain = ct.load(name, **options)
     model = domain.exact() if source == "exact" else domain.pretrained()
-    label = torch.arange(n) % 2
+    label = torch.arange(n) % len(domain.classes)
     return domain.measure(domain.sample(ct.guided(model, scale), label, progress=False), label)
 
 
@@ -120,7 +120,45 @@ def test_sentiment_given_the_topic_alone(topic):
     assert distance(found, law.flatten()) <= 0.05
 
 
-@pytest.mark.parametrize("name", ["mixtures", "images", "text"])
+def test_audio_at_scale_one():
+    found = measured("audio", "shipped", 1.0, n=4000)
+    assert found.validity >= 0.985
+    assert found.mode_coverage == 1
+    assert found.alignment == pytest.approx(0.611, abs=0.02)
+
+
+def test_audio_at_scale_eight():
+    found = measured("audio", "shipped", 8.0, n=4000)
+    assert found.validity >= 0.95
+    assert found.mode_coverage <= 0.65
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 8.0])
+def test_audio_is_heard_as_it_is_read(scale):
+    from cfg_tutorial.domains import audio
+
+    domain, label = ct.load("audio"), torch.arange(400) % 4
+    x = domain.sample(ct.guided(domain.pretrained(), scale), label, progress=False)
+    x = x[domain.assign(x) >= 0]
+    sound, read = domain.to_sound(x), domain.read(x)
+    heard = domain.read_sound(sound)
+    assert torch.isfinite(sound).all() and sound.abs().max() <= 0.99
+    same = (heard.pitch == read.pitch) & (heard.instrument == read.instrument)
+    assert same.all(1).double().mean() >= 0.99
+    assert heard.valid.all(1).double().mean() >= 0.95
+    assert audio.cents(sound, read.pitch).abs().median() <= 5
+
+
+def test_audio_does_not_copy():
+    domain = ct.load("audio")
+    trained_on = torch.cat([domain.training_batch(500, seed)[0] for seed in range(24)])
+    x = domain.sample(domain.pretrained(), torch.arange(400) % 4, progress=False)
+    fresh = domain.data(400, seed=3, held_out=True).x
+    nearest = [torch.cdist(part, trained_on).min(1).values.median() for part in (x, fresh)]
+    assert nearest[0] > 0.9 * nearest[1]
+
+
+@pytest.mark.parametrize("name", ["mixtures", "images", "text", "audio"])
 def test_coverage_falls_and_alignment_rises(name):
     curve = [measured(name, "shipped", scale) for scale in (1.0, 3.0, 5.0, 8.0)]
     modes = [found.effective_modes for found in curve]
@@ -129,15 +167,17 @@ def test_coverage_falls_and_alignment_rises(name):
     assert curve[-1].alignment > curve[0].alignment + 0.1
 
 
-@pytest.mark.parametrize("name", ["mixtures", "images", "text"])
+@pytest.mark.parametrize("name", ["mixtures", "images", "text", "audio"])
 def test_control_at_scale_zero_alignment_is_the_prior(name):
-    assert measured(name, "shipped", 0.0).alignment == pytest.approx(0.5, abs=0.02)
+    prior = 1 / len(ct.load(name).classes)
+    assert measured(name, "shipped", 0.0).alignment == pytest.approx(prior, abs=0.02)
 
 
-@pytest.mark.parametrize("name", ["mixtures", "images", "text"])
+@pytest.mark.parametrize("name", ["mixtures", "images", "text", "audio"])
 def test_shipped_models_are_small_and_refuse_another_configuration(name):
     model = ct.load(name).pretrained()
     assert sum(p.numel() for p in model.parameters()) <= 1_000_000
-    even = [[1 / 8] * 8] * 2
+    weights = ct.load(name).mode_weights
+    even = torch.full_like(weights, 1 / weights.shape[1])
     with pytest.raises(ValueError, match="another configuration"):
         ct.load(name, mode_weights=even).pretrained()

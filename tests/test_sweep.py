@@ -269,7 +269,7 @@ def test_the_finished_page_has_no_shipped_weights(tmp_path):
     assert "shipped" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["mixtures", "images", "text"])
+@pytest.mark.parametrize("name", ["mixtures", "images", "text", "audio"])
 def test_training_seeds_give_three_networks_and_none_is_the_shipped_one(
     name, tmp_path, monkeypatch
 ):
@@ -278,7 +278,14 @@ def test_training_seeds_give_three_networks_and_none_is_the_shipped_one(
     short = {**domain.recipe, "train_steps": 3, "batch_size": 16, "warmup": 1}
     monkeypatch.setattr(type(domain), "recipe", short)
     monkeypatch.setenv("CFG_TUTORIAL_CACHE", str(tmp_path / "cache"))
-    options = {"scales": [1.0, 8.0], "n": 80, "num_steps": 2, "folder": tmp_path, "progress": False}
+    monkeypatch.setattr(sys, "argv", ["cfg-tutorial", "atlas"])  # the page names its command
+    options = {
+        "scales": [1.0, 8.0],
+        "n": 160,
+        "num_steps": 2,
+        "folder": tmp_path,
+        "progress": False,
+    }
     records = []
     ct.sweep([domain], seeds=[0], source="shipped", on_cell=records.append, **options)
     ct.sweep([domain], seeds=range(3), on_cell=records.append, **options)

@@ -85,7 +85,7 @@ def vocode(spectrograms: Tensor) -> Tensor:
 def limited(sound: Tensor) -> Tensor:
     """Return clips (n, samples), those that go beyond PEAK made softer."""
     peak = sound.abs().amax(-1, keepdim=True)
-    return sound * (PEAK / peak.clamp(min=PEAK))
+    return (sound * (PEAK / peak.clamp(min=PEAK))).clamp(-PEAK, PEAK)  # rounding may go beyond
 
 
 def loud(sound: Tensor) -> Tensor:
