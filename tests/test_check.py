@@ -149,6 +149,18 @@ RIGHT = {
             -(log_prob * masked / masked.float().mean(1, keepdim=True)).sum() / len(masked)
         ),
     ],
+    "composed": [
+        lambda uncond, conds, scales: (
+            (1 - sum(scales)) * uncond + sum(s * c for s, c in zip(scales, conds, strict=True))
+        ),
+        lambda uncond, conds, scales: (
+            uncond + torch.einsum("k,knd->nd", torch.tensor(scales), torch.stack(conds) - uncond)
+        ),
+    ],
+    "cents": [
+        lambda heard, wanted: 1200 * (heard.log2() - wanted.log2()),
+        lambda heard, wanted: 1200 * (heard / wanted).log() / torch.tensor(2.0).log(),
+    ],
 }
 
 WRONG = {
@@ -244,6 +256,38 @@ WRONG = {
         lambda log_prob, masked: -loss_row_by_row(log_prob, masked),
         lambda log_prob, masked: 3 * loss_row_by_row(log_prob, masked),
         lambda log_prob, masked: -(log_prob * masked).sum(1) / masked.float().mean(1),
+    ],
+    "composed": [
+        lambda uncond, conds, scales: sum(
+            s * (c - uncond) for s, c in zip(scales, conds, strict=True)
+        ),
+        lambda uncond, conds, scales: (
+            uncond + sum(s * c for s, c in zip(scales, conds, strict=True))
+        ),
+        lambda uncond, conds, scales: sum(s * c for s, c in zip(scales, conds, strict=True)),
+        lambda uncond, conds, scales: (
+            uncond + sum((s - 1) * (c - uncond) for s, c in zip(scales, conds, strict=True))
+        ),
+        lambda uncond, conds, scales: (
+            uncond - sum(s * (c - uncond) for s, c in zip(scales, conds, strict=True))
+        ),
+        lambda uncond, conds, scales: (
+            uncond + sum(s * (c - uncond) for s, c in zip(scales, conds, strict=True)) / 2
+        ),
+        lambda uncond, conds, scales: uncond + scales[0] * (conds[0] - uncond),
+        lambda uncond, conds, scales: 7 * uncond,
+    ],
+    "cents": [
+        lambda heard, wanted: heard - wanted,
+        lambda heard, wanted: 1200 * (wanted / heard).log2(),
+        lambda heard, wanted: 1200 * (heard / wanted).log(),
+        lambda heard, wanted: 1200 * (heard / wanted).log10(),
+        lambda heard, wanted: 12 * (heard / wanted).log2(),
+        lambda heard, wanted: (heard / wanted).log2(),
+        lambda heard, wanted: 100 * (heard / wanted).log2(),
+        lambda heard, wanted: (1200 * (heard / wanted).log2()).abs(),
+        lambda heard, wanted: 100 * (heard / wanted - 1),
+        lambda heard, wanted: wanted,
     ],
 }
 

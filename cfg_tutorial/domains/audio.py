@@ -373,7 +373,9 @@ class Audio(Sounds):
 
     def read(self, x: Tensor) -> Notes:
         """Return the notes read in each x (n, k), which must be finite; see ``phrase``."""
-        return reader().read(self.spectrogram(x))
+        # Parts so large that their memory is given back: of smaller ones it stays with the process.
+        parts = [reader().read(self.spectrogram(part)) for part in x.split(700)]
+        return Notes(*map(torch.cat, zip(*parts, strict=True)))
 
     def read_sound(self, sound: Tensor) -> Notes:
         """Return the notes read in clips (n, 8192)."""

@@ -679,7 +679,7 @@ for top_k in (0, 50, 10, 5):
 kept = {}
 ramp = ct.ramp(start=1.0, end=6.0, hi=1.0, lo=0.0, rho=1.0)
 for name, scale in {"constant": 2.0, "ramp": ramp}.items():
-    x = domain.sample(ct.guided(model, scale), 0, n=3000, progress=False)
+    x = domain.sample(ct.guided(model, scale), 0, n=2000, progress=False)
     r = domain.measure(x, 0)
     kept[name] = r.effective_modes
     print(f"{name}, accuracy: {r.accuracy:.3f}")
