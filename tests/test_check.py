@@ -67,6 +67,32 @@ def drop_the_last(label, p_uncond, null_label):
     return kept
 
 
+FROM_ZERO = {"Ho & Salimans", "LLaDA"}
+
+
+def convert_by_steps(value, source, target):
+    if source in FROM_ZERO:
+        value = value + 1
+    if target in FROM_ZERO:
+        value = value - 1
+    return value
+
+
+def convert_by_table(value, source, target):
+    zero = {"ours": 1, "diffusers": 1, "EDM2": 1, "MusicGen": 1, "LLaDA": 0, "Ho & Salimans": 0}
+    return torch.tensor(value - zero[source] + zero[target])
+
+
+def cover_one_by_one(counts, weights):
+    own = [(c, w) for c, w in zip(counts.tolist(), weights.tolist(), strict=True) if w > 0]
+    return sum(c >= sum(counts.tolist()) * w / 4 for c, w in own) / len(own)
+
+
+def count_by_entropy(counts):
+    share = counts[counts > 0] / counts.sum()
+    return (2 ** -(share * share.log2()).sum()).item()
+
+
 def window_by_product(level, scale, lo, hi):
     return 1 + (scale - 1) * (level > lo) * (level <= hi)
 
@@ -120,6 +146,23 @@ RIGHT = {
         lambda model, x, level, label, scale: guided(guided(model, scale), 1.0)(x, level, label),
     ],
     "drop_labels": [drop_with_where, drop_row_by_row],
+    "convert_scale": [convert_by_steps, convert_by_table],
+    "mode_coverage": [
+        cover_one_by_one,
+        lambda counts, weights: (
+            (counts >= (counts.sum() * weights / 4).ceil().clamp(min=1))[weights > 0].float().mean()
+        ),
+    ],
+    "effective_modes": [
+        count_by_entropy,
+        lambda counts: torch.distributions.Categorical(counts).entropy().exp(),
+    ],
+    "tilted": [
+        lambda cond, uncond, scale: (scale * cond.log() + (1 - scale) * uncond.log()).softmax(0),
+        lambda cond, uncond, scale: (
+            uncond * (cond / uncond) ** scale / (uncond * (cond / uncond) ** scale).sum()
+        ),
+    ],
     "euler_step": [
         lambda x, x0, sigma, sigma_next: x0 + sigma_next / sigma * (x - x0),
         lambda x, x0, sigma, sigma_next: torch.lerp(x0, x, sigma_next / sigma),
@@ -190,6 +233,60 @@ WRONG = {
         lambda label, p, null: torch.where(torch.rand(len(label)) < p, 0, label),
         lambda label, p, null: torch.where(torch.rand(len(label)) < p, -1, label),
         lambda label, p, null: label + 0,
+    ],
+    "convert_scale": [
+        lambda value, source, target: value,
+        lambda value, source, target: 2 * value - convert_by_steps(value, source, target),
+        lambda value, source, target: (
+            value + (source == "Ho & Salimans") - (target == "Ho & Salimans")
+        ),
+        lambda value, source, target: value + (source == "LLaDA") - (target == "LLaDA"),
+        lambda value, source, target: (
+            convert_by_steps(value, source, target)
+            + (source == "diffusers")
+            - (target == "diffusers")
+        ),
+        lambda value, source, target: value + 1 if source in FROM_ZERO else value,
+        lambda value, source, target: value - 1 if target in FROM_ZERO else value,
+        lambda value, source, target: convert_by_steps(value, source, target) + 0.5,
+        lambda value, source, target: f"{value}",
+    ],
+    "mode_coverage": [
+        lambda counts, weights: (counts > 0)[weights > 0].float().mean(),
+        lambda counts, weights: (counts >= counts.sum() * weights)[weights > 0].float().mean(),
+        lambda counts, weights: (counts >= counts.sum() / 20)[weights > 0].float().mean(),
+        lambda counts, weights: (counts >= counts.sum() * weights / 4).float().mean(),
+        lambda counts, weights: 0.8 * cover_one_by_one(counts, weights),
+        lambda counts, weights: 4 * cover_one_by_one(counts, weights),
+        lambda counts, weights: (counts > counts.sum() * weights / 4)[weights > 0].float().mean(),
+        lambda counts, weights: (weights * (counts >= counts.sum() * weights / 4)).sum(),
+        lambda counts, weights: 1 - cover_one_by_one(counts, weights),
+        lambda counts, weights: counts / counts.sum(),
+    ],
+    "effective_modes": [
+        lambda counts: torch.distributions.Categorical(counts).entropy(),
+        lambda counts: 1 / count_by_entropy(counts),
+        lambda counts: int((counts > 0).sum()),
+        lambda counts: 2 ** torch.distributions.Categorical(counts).entropy(),
+        lambda counts: count_by_entropy(counts) ** 1.4426950408889634,
+        lambda counts: 1 / ((counts / counts.sum()) ** 2).sum().item(),
+        lambda counts: count_by_entropy(counts) / 4,
+        lambda counts: -(counts / counts.sum() * (counts / counts.sum()).log()).sum().exp(),
+        lambda counts: counts.max(),
+    ],
+    "tilted": [
+        lambda cond, uncond, scale: uncond * (cond / uncond) ** scale,
+        lambda cond, uncond, scale: (scale * uncond.log() + (1 - scale) * cond.log()).softmax(0),
+        lambda cond, uncond, scale: (cond.log() * (1 + scale) - scale * uncond.log()).softmax(0),
+        lambda cond, uncond, scale: (scale * cond.log()).softmax(0),
+        lambda cond, uncond, scale: (scale * cond.log() + uncond.log()).softmax(0),
+        lambda cond, uncond, scale: (
+            (scale * cond + (1 - scale) * uncond).relu()
+            / (scale * cond + (1 - scale) * uncond).relu().sum()
+        ),
+        lambda cond, uncond, scale: cond,
+        lambda cond, uncond, scale: (scale * cond + (1 - scale) * uncond).softmax(0),
+        lambda cond, uncond, scale: cond[:2],
     ],
     "euler_step": [
         lambda x, x0, sigma, sigma_next: x + (sigma - sigma_next) * (x - x0) / sigma,

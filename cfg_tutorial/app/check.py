@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cfg_tutorial import guidance
+from cfg_tutorial import guidance, measures
 from cfg_tutorial.diffusion import drop_labels as right_drop_labels
 from cfg_tutorial.domains.mixtures import GaussianMixture
 from cfg_tutorial.measures import correct_counts
@@ -244,6 +244,175 @@ def drop_labels(answer: Any) -> Tensor:
             float(untouched),
         ]
     )
+
+
+def _number(value: Any) -> Tensor:
+    """Return one finite number in float64, written as a number or as a tensor of one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Tensor)):
+        raise TypeError(f"it should return one number, not {type(value).__name__}")
+    return tensor_like(torch.as_tensor(value), torch.zeros(()))
+
+
+CONVENTIONS = ("ours", "Ho & Salimans", "diffusers", "EDM2", "MusicGen", "LLaDA")
+_FROM_ZERO = ("Ho & Salimans", "LLaDA")  # there 0 is conditional
+
+
+def _converted(from_zero: tuple[str, ...], step: float = 1.0) -> Callable:
+    return lambda value, source, target: (
+        value + step * ((source in from_zero) - (target in from_zero))
+    )
+
+
+@exercise(
+    _converted(_FROM_ZERO),
+    {
+        "The number is the same in all conventions: two of them count from another zero.": (
+            lambda value, source, target: value
+        ),
+        "Wrong sign: the paper's 0 is conditional, and that is 1 here.": _converted(
+            _FROM_ZERO, -1.0
+        ),
+        "LLaDA counts as the paper does: look at its row of the table.": _converted(
+            ("Ho & Salimans",)
+        ),
+        "You convert LLaDA's scale and not that of Ho & Salimans.": _converted(("LLaDA",)),
+        "You take diffusers' scale for the paper's w: it is the s of this package.": _converted(
+            ("Ho & Salimans", "LLaDA", "diffusers")
+        ),
+        "You look at where the number comes from, and not at where it goes to.": (
+            lambda value, source, target: value + (source in _FROM_ZERO)
+        ),
+        "You look at where the number goes to, and not at where it comes from.": (
+            lambda value, source, target: value - (target in _FROM_ZERO)
+        ),
+        "You change the number even when both conventions are the same.": (
+            lambda value, source, target: (
+                value + (1 if source in _FROM_ZERO else -1 if target in _FROM_ZERO else 0)
+            )
+        ),
+    },
+)
+def convert_scale(answer: Any) -> Tensor:
+    """Check ``fn(value, source, target) -> float``, a scale in another of CONVENTIONS."""
+    asked = [(v, a, b) for v in (0.0, 3.5) for a in CONVENTIONS for b in CONVENTIONS]
+    return torch.stack([_number(answer(*one)) for one in asked])
+
+
+def _covered(least: Callable, own: Callable = lambda weights: weights > 0) -> Callable:
+    def share(counts: Tensor, weights: Tensor) -> Tensor:
+        kept = own(weights)
+        return (counts >= least(counts, weights))[kept].double().mean()
+
+    return share
+
+
+def _quarter(counts: Tensor, weights: Tensor) -> Tensor:
+    return 0.25 * counts.sum() * weights
+
+
+@exercise(
+    measures.mode_coverage,
+    {
+        "One sample is enough for you: a mode that should have hundreds is not covered by "
+        "one.": _covered(lambda counts, weights: torch.ones_like(weights)),
+        "You ask each mode for its whole share. By chance alone half of them would miss it: a "
+        "quarter is enough.": _covered(lambda counts, weights: counts.sum() * weights),
+        "You ask all modes for the same number: a rare mode needs fewer samples than a common "
+        "one.": _covered(lambda counts, weights: 0.25 * counts.sum() / len(weights)),
+        "You count modes that the class does not have: their weight is 0.": _covered(
+            _quarter, lambda weights: weights > -1
+        ),
+        "You divide by all modes: those of weight 0 are not the class's.": lambda c, w: (
+            ((c >= _quarter(c, w)) & (w > 0)).double().mean()
+        ),
+        "This is the number of covered modes, not their share.": lambda c, w: (
+            ((c >= _quarter(c, w)) & (w > 0)).double().sum()
+        ),
+        "A mode with exactly as many samples as it needs is covered.": lambda c, w: (
+            (c > _quarter(c, w))[w > 0].double().mean()
+        ),
+        "You add up the weights of the covered modes: each mode counts once here, however rare "
+        "it is.": lambda c, w: w[c >= _quarter(c, w)].sum(),
+        "These are the modes that are missing.": lambda c, w: (
+            (c < _quarter(c, w))[w > 0].double().mean()
+        ),
+    },
+)
+def mode_coverage(answer: Any) -> Tensor:
+    """Check ``fn(counts, weights) -> float``, the share of a class's modes that are covered."""
+    weights = torch.tensor([0.5, 0.25, 0.125, 0.125, 0.0], dtype=torch.float64)
+    rows = [[48, 4, 1, 8, 3], [52, 0, 2, 2, 8], [20, 12, 6, 26, 0], [64, 0, 0, 0, 0]]
+    counts = torch.tensor(rows, dtype=torch.float64)
+    return torch.stack([_number(answer(one, weights.clone())) for one in counts])
+
+
+def _share(counts: Tensor) -> Tensor:
+    return counts / counts.sum()
+
+
+@exercise(
+    measures.effective_modes,
+    {
+        "This is the entropy. Its exponential is a number of modes.": lambda counts: (
+            torch.special.entr(_share(counts)).sum()
+        ),
+        "Wrong sign: your number falls as the modes become more even.": lambda counts: (
+            -torch.special.entr(_share(counts)).sum()
+        ).exp(),
+        "You count the modes that have a sample, however few.": lambda counts: (
+            (counts > 0).double().sum()
+        ),
+        "You mix two bases: natural logarithms go with exp, logarithms to base 2 with powers of "
+        "2.": lambda counts: 2 ** torch.special.entr(_share(counts)).sum(),
+        "You mix two bases: logarithms to base 2 do not go with exp.": lambda counts: (
+            torch.special.entr(_share(counts)).sum() / torch.tensor(2.0).log()
+        ).exp(),
+        "This is 1 over the sum of squared shares: another number of modes, which makes less of "
+        "rare ones. Use the entropy.": lambda counts: 1 / _share(counts).square().sum(),
+        "You divide by the number of modes: 8 even modes should give 8.": lambda counts: (
+            torch.special.entr(_share(counts)).sum().exp() / len(counts)
+        ),
+    },
+)
+def effective_modes(answer: Any) -> Tensor:
+    """Check ``fn(counts) -> float``, exp of the entropy of the modes' shares; counts may be 0."""
+    rows = [[50, 30, 15, 5], [25, 25, 25, 25], [90, 10, 0, 0], [7, 0, 0, 0]]
+    return torch.stack([_number(answer(torch.tensor(row, dtype=torch.float64))) for row in rows])
+
+
+def _law(weight: Callable) -> Callable:
+    return lambda cond, uncond, scale: _share(weight(cond, uncond, scale))
+
+
+@exercise(
+    _law(lambda cond, uncond, scale: cond**scale * uncond ** (1 - scale)),
+    {
+        "Your law does not sum to 1.": lambda cond, uncond, scale: (
+            cond**scale * uncond ** (1 - scale)
+        ),
+        "The two laws have changed places: your scale 1 is unconditional.": _law(
+            lambda cond, uncond, scale: uncond**scale * cond ** (1 - scale)
+        ),
+        "Off by one: your scale 0 is the class's law already.": _law(
+            lambda cond, uncond, scale: cond ** (1 + scale) * uncond**-scale
+        ),
+        "You left out the unconditional law: this sharpens the class, and does not ask what sets "
+        "it apart.": _law(lambda cond, uncond, scale: cond**scale),
+        "Both laws have a positive exponent: what is common everywhere should lose, not win.": (
+            _law(lambda cond, uncond, scale: cond**scale * uncond)
+        ),
+        "You mix the laws themselves; guidance mixes their logarithms.": _law(
+            lambda cond, uncond, scale: (scale * cond + (1 - scale) * uncond).clamp(min=0)
+        ),
+        "The scale does nothing yet.": lambda cond, uncond, scale: cond,
+    },
+)
+def tilted(answer: Any) -> Tensor:
+    """Check ``fn(cond, uncond, scale) -> Tensor (k,)``, the tilted law; no weight is 0."""
+    cond = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64)
+    uncond = torch.tensor([0.3, 0.2, 0.2, 0.3], dtype=torch.float64)
+    found = [answer(cond.clone(), uncond.clone(), scale) for scale in (0.0, 1.0, 2.5)]
+    return torch.stack([tensor_like(one, cond) for one in found])
 
 
 @exercise(

@@ -21,6 +21,7 @@ from cfg_tutorial.domains.sounds import (
     Sounds,
     fit_basis,
     spectrogram,
+    together,
     torchaudio,
 )
 from cfg_tutorial.networks import MLP
@@ -300,7 +301,7 @@ class Audio(Sounds):
     ) -> Batch:
         """Return n clips, no two alike: about .5 s for 1,000."""
         clips, label, mode = self._clips(n, seed, held_out, stratified)
-        x = torch.cat([self.basis.encode(spectrogram(part)) for part in clips])
+        x = together((self.basis.encode(spectrogram(part)) for part in clips), n)
         return Batch(x, label, mode)
 
     def training_batch(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -373,9 +374,12 @@ class Audio(Sounds):
 
     def read(self, x: Tensor) -> Notes:
         """Return the notes read in each x (n, k), which must be finite; see ``phrase``."""
-        # Parts so large that their memory is given back: of smaller ones it stays with the process.
-        parts = [reader().read(self.spectrogram(part)) for part in x.split(700)]
-        return Notes(*map(torch.cat, zip(*parts, strict=True)))
+        parts = (reader().read(self.spectrogram(part)) for part in x.split(100))
+        rows = (torch.stack([value.double() for value in part], 2) for part in parts)
+        found = together(rows, len(x)).unbind(2)  # (n, 4) each
+        return Notes(
+            found[0].long(), found[1].long(), found[2].bool(), *map(Tensor.float, found[3:])
+        )
 
     def read_sound(self, sound: Tensor) -> Notes:
         """Return the notes read in clips (n, 8192)."""
@@ -395,7 +399,7 @@ def pool(layout: str, num_clips: int, run: int) -> Tensor:
     column = torch.arange(columns).repeat_interleave(each).repeat(len(PHRASES))
     instrument = column if columns > 1 else phrase % len(INSTRUMENTS)
     clips = play_phrases(phrase, instrument, Sounds.generator(run))
-    found = torch.cat([basis(layout).encode(spectrogram(part)) for part in clips])
+    found = together((basis(layout).encode(spectrogram(part)) for part in clips), len(phrase))
     return found.view(len(PHRASES), columns, each, -1)
 
 

@@ -391,6 +391,10 @@ class Text(Domain):
 
     def assign(self, x: Tensor) -> Tensor:
         """Return the most likely mode given the row, -1 where the corpus cannot make it: (n,)."""
+        # In slices: of names, each row is held against more than a thousand.
+        return torch.cat([self._assign(part) for part in x.split(512)])
+
+    def _assign(self, x: Tensor) -> Tensor:
         words = (x >= 0) & (x < self.law.vocab_size)
         whole = words.all(1) & (x.shape[1] == self.law.length)
         mode = torch.full((len(x),), -1, device=x.device)
