@@ -31,6 +31,7 @@ BAD = ["awful", "poor", "dreadful", "shoddy"]
 DETERMINERS, VERBS, OWNERS = ["the", "this", "that"], ["was", "seemed", "proved"], ["its", "the"]
 WRONG = 0.3  # how often a judgement does not fit the class; the two judge independently
 
+SLICE = 512  # rows at a time: of names, each is held against more than a thousand
 NAME_LENGTH = 9
 END = "."  # fills a name up to its length
 
@@ -203,9 +204,13 @@ class TokenMixture(nn.Module):
 
 def _draw(law: Tensor, generator: torch.Generator) -> Tensor:
     """Return a draw of each law in ``law`` (..., k): (...)."""
+    return _place(law, torch.rand(law.shape[:-1], generator=generator, dtype=law.dtype))
+
+
+def _place(law: Tensor, luck: Tensor) -> Tensor:
+    """Return where ``luck`` (...), from 0 to 1, falls in each law (..., k): (...)."""
     cdf = law.cumsum(-1)
-    luck = torch.rand(law.shape[:-1], generator=generator, dtype=law.dtype)[..., None]
-    return torch.searchsorted(cdf, luck * cdf[..., -1:], right=True)[..., 0]
+    return torch.searchsorted(cdf, luck[..., None] * cdf[..., -1:], right=True)[..., 0]
 
 
 class Corpus(NamedTuple):
@@ -362,8 +367,14 @@ class Text(Domain):
         """Return n rows: class, mode, then a component of both, and its words."""
         generator = self.generator(seed, held_out)
         label, mode = self.draw_modes(n, generator, stratified)
-        own = self.law.log_weights[:-1].exp()[label] * (self.law.component_modes == mode[:, None])
-        x = self.law.sample_components(_draw(own, generator), generator)
+        weights, modes = self.law.log_weights[:-1].exp(), self.law.component_modes
+        luck = torch.rand(n, generator=generator, dtype=weights.dtype)
+        component = torch.empty(n, dtype=torch.long)
+        for at in range(0, n, SLICE):
+            part = slice(at, at + SLICE)
+            own = weights[label[part]] * (modes == mode[part, None])
+            component[part] = _place(own, luck[part])
+        x = self.law.sample_components(component, generator)
         return Batch(x, torch.stack([label, mode], 1) if self.prompted else label, mode)
 
     def training_batch(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -391,8 +402,10 @@ class Text(Domain):
 
     def assign(self, x: Tensor) -> Tensor:
         """Return the most likely mode given the row, -1 where the corpus cannot make it: (n,)."""
-        # In slices: of names, each row is held against more than a thousand.
-        return torch.cat([self._assign(part) for part in x.split(512)])
+        mode = torch.empty(len(x), dtype=torch.long, device=x.device)
+        for at in range(0, len(x), SLICE):
+            mode[at : at + SLICE] = self._assign(x[at : at + SLICE])
+        return mode
 
     def _assign(self, x: Tensor) -> Tensor:
         words = (x >= 0) & (x < self.law.vocab_size)
