@@ -1096,8 +1096,8 @@ TEXT = [
     trap(
         "data of one class",
         text.Text.data,
-        ".exp()[label]",
-        ".exp()[0 * label]",
+        "weights[label[part]]",
+        "weights[0 * label[part]]",
         by("text.test_data_follow_the_law", domain=REVIEWS, label=1),
     ),
     trap(
@@ -1109,7 +1109,7 @@ TEXT = [
     ),
     trap(
         "any conjunction is valid",
-        text.Text.assign,
+        text.Text._assign,
         "self.law.log_prob(rows)",
         "self.law.log_prob(rows.index_fill(1, torch.tensor(4), self.law.mask_token))",
         by(
@@ -1121,7 +1121,7 @@ TEXT = [
     ),
     trap(
         "a mask that is left is valid",
-        text.Text.assign,
+        text.Text._assign,
         "(x < self.law.vocab_size)",
         "(x <= self.law.vocab_size)",
         by(
