@@ -27,6 +27,7 @@ from cfg_tutorial.training import fit, load_checkpoint, save_checkpoint, version
 
 if TYPE_CHECKING:
     import cfg_tutorial.app.check as check
+    from cfg_tutorial.app.widgets import explore, predict
     from cfg_tutorial.domains.mixtures import GaussianMixture
     from cfg_tutorial.domains.sounds import Recordings, read_clips, save_wav
     from cfg_tutorial.domains.text import TokenMixture
@@ -43,6 +44,8 @@ _LATER = {
     "plot_coverage": "plots",
     "source": "plots",
     "check": "app.check",
+    "explore": "app.widgets",
+    "predict": "app.widgets",
 }
 
 __all__ = [
@@ -58,6 +61,7 @@ __all__ = [
     "check_domain",
     "composed",
     "drop_labels",
+    "explore",
     "fit",
     "guide",
     "guided",
@@ -66,6 +70,7 @@ __all__ = [
     "load",
     "load_checkpoint",
     "plot_coverage",
+    "predict",
     "ramp",
     "read_clips",
     "sample_ancestral",

@@ -1,6 +1,7 @@
 """Figures: draws what it is given and returns what it drew. Knows nothing of models."""
 
 import inspect
+import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,16 @@ class Source(str):
 def source(thing: Any) -> Source:
     """Return the package's own code of a function or class, to be read in a notebook."""
     return Source(textwrap.dedent(inspect.getsource(thing)).rstrip())
+
+
+def image_bytes(figure: Any, kind: str = "png", dpi: int = 110) -> bytes:
+    """Return a figure as a file of a kind, "png" or "svg"; pyplot forgets the figure."""
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=dpi)
+    plt.close(figure)
+    return buffer.getvalue()
 
 
 def plot_coverage(

@@ -21,11 +21,11 @@ from cfg_tutorial.diffusion import drop_labels
 Batches = Callable[[int], tuple[Tensor, Tensor]]
 
 
-def data_path(name: str) -> Path:
+def data_path(name: str, folder: str = "data") -> Path:
     """Return the path of a shipped file, in the wheel or in the source tree."""
     package = Path(__file__).parent
-    inside = package / "data" / name
-    return inside if inside.exists() else package.parent / "data" / name
+    inside = package / folder / name
+    return inside if inside.exists() else package.parent / folder / name
 
 
 def progress_bar(
@@ -39,7 +39,7 @@ def progress_bar(
         desc=desc,
         disable=progress is False,
         position=line,
-        leave=line is None,
+        leave=options.pop("leave", line is None),
         ascii=True,
         ncols=78,
         mininterval=0.5,

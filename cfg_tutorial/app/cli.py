@@ -9,6 +9,7 @@ from importlib.metadata import version
 COMMANDS = """
   cfg-tutorial atlas            draw every curve into the folder atlas/
   cfg-tutorial atlas --quick    the shipped models only, in about a minute
+  cfg-tutorial playground       every slider in one page, for this machine alone
   cfg-tutorial doctor           say what is missing on this machine
 """
 
@@ -42,6 +43,10 @@ def parser() -> argparse.ArgumentParser:
     atlas.add_argument("--workers", type=positive, metavar="N", help="processes, one thread each")
     atlas.add_argument("--quick", action="store_true", help="use the shipped models, train nothing")
 
+    playground = commands.add_parser("playground", help="serve every slider in one page")
+    playground.add_argument("--port", type=positive, default=8866, metavar="N")
+    playground.add_argument("--no-browser", action="store_true", help="open no browser")
+
     commands.add_parser("doctor", help="check this machine, one line a requirement")
     return top
 
@@ -58,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from cfg_tutorial.app import doctor
 
         return doctor.main()
+    if args.command == "playground":
+        from cfg_tutorial.app import playground
+
+        return playground.main(args.port, not args.no_browser)
     from cfg_tutorial.app import atlas
 
     return atlas.main(args) or 0

@@ -5,7 +5,6 @@ import datetime
 import functools
 import gzip
 import html
-import io
 import json
 import math
 import shlex
@@ -267,8 +266,6 @@ def _pictures(
     name: str, path: Path, changed: int, budget: int
 ) -> list[list[tuple[bytes, str, list[tuple[str, bytes]]]]]:
     """Return each class's pictures, one a scale: PNG, what is on it in words, and its sounds."""
-    import matplotlib.pyplot as plt
-
     domain, x = load_once(name), training.load_tensors(path)[0]["x"]
     num_classes = len(domain.classes)
     found = []
@@ -277,8 +274,7 @@ def _pictures(
         for samples in x:
             shown = samples[label::num_classes][: domain.num_shown]
             figure = domain.show(shown)
-            png = _bytes(figure, "png")
-            plt.close(figure)
+            png = plots.image_bytes(figure)
             read = [domain.mode_names[k] if k >= 0 else "invalid" for k in domain.assign(shown)]
             sounds = domain.sounds(shown[:8])
             most = budget // (len(x) * num_classes * max(map(len, sounds), default=1))
@@ -291,17 +287,8 @@ def _pictures(
 
 def _save(out: Path, figure: Any, name: str) -> None:
     """Save a figure as PNG and SVG."""
-    import matplotlib.pyplot as plt
-
     for kind in ("png", "svg"):
-        training.write_bytes(out / f"figures/{name}.{kind}", _bytes(figure, kind))
-    plt.close(figure)
-
-
-def _bytes(figure: Any, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=110)
-    return buffer.getvalue()
+        training.write_bytes(out / f"figures/{name}.{kind}", plots.image_bytes(figure, kind))
 
 
 def verdict(table: Any, domain: str) -> str:

@@ -8,6 +8,7 @@ import json
 import math
 import statistics
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -248,6 +249,27 @@ class Domain(abc.ABC):
         ------
         ValueError : no rows, a label that the model does not know, or n and label that disagree
         """
+        states, total = self.states(model, label, n, num_steps, seed, sampler, rows, dtype)
+        bar = f"{self.name}, sampling"
+        for state in training.progress_bar(states, total, bar, progress, delay=2):
+            x = state
+        return x
+
+    def states(
+        self,
+        model: Any,
+        label: Any,
+        n: int | None = None,
+        num_steps: int | None = None,
+        seed: int = 0,
+        sampler: Any = None,
+        rows: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> tuple[Iterator[Tensor], int]:
+        """Return the states (n, *shape) after each step, the last a sample, and their number.
+
+        Takes what ``sample`` takes; nothing runs before the first state is asked for.
+        """
         label, null = torch.as_tensor(label), torch.as_tensor(model.null_label)
         whole = label.ndim > null.ndim  # one label a row, not one for all
         if null.ndim and label.ndim < 2 and label.shape != null.shape:  # classes alone
@@ -263,11 +285,7 @@ class Domain(abc.ABC):
         levels = self.diffusion.levels(num_steps, getattr(model, "edges", ()), dtype)
         x = self.diffusion.noise(self.shape, seed, rows, like)
         takes_noise = {"seed": seed, "rows": rows} if _takes_noise(sampler) else {}
-        states = sampler(model, x, levels, label, **takes_noise)
-        bar = f"{self.name}, sampling"
-        for state in training.progress_bar(states, len(levels) - 1, bar, progress, delay=2):
-            x = state
-        return x
+        return sampler(model, x, levels, label, **takes_noise), len(levels) - 1
 
     @functools.cached_property
     def shape(self) -> tuple[int, ...]:

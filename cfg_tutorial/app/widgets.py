@@ -1,0 +1,452 @@
+"""Widgets: guidance under a slider, and a prediction before an answer. Knows no notebook."""
+
+import asyncio
+import base64
+import html
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ipywidgets as widgets
+import torch
+from torch import Tensor
+
+from cfg_tutorial import plots, training
+from cfg_tutorial.domains import DOMAINS, Domain, load
+from cfg_tutorial.domains.mixtures import COLOURS
+from cfg_tutorial.guidance import guided, interval
+
+SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+NUMBERS = ("alignment", "mode_coverage", "effective_modes", "validity")
+NUM_PLAYERS = 4
+WIDE = {"description_width": "9em"}
+
+
+class Frame(NamedTuple):
+    """What is shown at one scale: a page, a sentence for those who do not see it, the samples."""
+
+    page: str
+    words: str
+    picture: bytes
+    shares: list[float]
+
+
+class Explorer(widgets.VBox):
+    """A slider over the samples of a guided model, see ``explore``."""
+
+    def __init__(
+        self, domain: Domain, model: Any, scales: Sequence[float], n: int, seed: int, label: int
+    ):
+        self.domain, self.model, self.scales, self.n = domain, model, tuple(scales), n
+        self.frames: list[Frame] = []
+        self.task: asyncio.Task | None = None
+        start = min(range(len(scales)), key=lambda i: abs(self.scales[i] - 3))
+        self.slider = widgets.SelectionSlider(
+            options=[(f"{scale:g}", scale) for scale in self.scales],
+            index=start,
+            description="guidance_scale",
+            style=WIDE,
+            layout={"width": "30em"},
+        )
+        self.play = widgets.Play(
+            min=0, max=len(scales) - 1, value=start, interval=800, tooltip="play all scales"
+        )
+        self.link = widgets.jslink((self.play, "value"), (self.slider, "index"))
+        self.label = widgets.Dropdown(
+            options=[(name, c) for c, name in enumerate(domain.class_names)],
+            index=label,
+            description="class",
+            style=WIDE,
+        )
+        self.seed = widgets.BoundedIntText(
+            seed, min=0, max=2**31 - 1, description="seed", style=WIDE
+        )
+        self.steps = widgets.IntSlider(
+            domain.num_steps,
+            min=2,
+            max=2 * domain.num_steps,
+            description="num_steps",
+            continuous_update=False,
+            style=WIDE,
+        )
+        levels = sorted(domain.diffusion.levels(8).tolist())
+        self.levels = widgets.SelectionRangeSlider(
+            options=[(f"{level:.3g}", level) for level in levels],
+            index=(0, len(levels) - 1),
+            description="guided levels",
+            continuous_update=False,
+            style=WIDE,
+        )
+        self.bar = widgets.IntProgress(description="sampling", style=WIDE)
+        self.stop = widgets.Button(description="Stop", tooltip="keep the pictures that are there")
+        self.busy = widgets.HBox([self.bar, self.stop])
+        self.busy.layout.visibility = "hidden"
+        self.view, self.said = widgets.HTML(), widgets.HTML()
+        for control in (self.label, self.seed, self.steps, self.levels):
+            control.observe(self._change, "value")
+        self.slider.observe(lambda _: self.draw(), "index")
+        self.stop.on_click(lambda _: self.task and self.task.cancel())
+        super().__init__(
+            [
+                widgets.HBox([self.slider, self.play]),
+                self.view,
+                self.said,
+                widgets.HBox([self.label, self.levels], layout={"flex_flow": "row wrap"}),
+                widgets.HBox([self.seed, self.steps], layout={"flex_flow": "row wrap"}),
+                self.busy,
+            ]
+        )
+
+    def draw(self) -> None:
+        """Show the frame of the slider's scale: nothing is computed."""
+        frame = self.frames[self.slider.index]
+        self.view.value = frame.page
+        self.said.value = f'<div role="status">{html.escape(frame.words)}</div>'
+
+    def work(self) -> Iterator[None]:
+        """Draw samples of all scales from the same noise, then a frame a scale; yield often."""
+        label, n, k = self.label.value, self.n, len(self.scales)
+        lowest, highest = (self.levels.options[i][1] for i in (0, -1))
+        lo, hi = self.levels.value
+        scale: Any = torch.tensor(self.scales).repeat_interleave(n)
+        where = f"{self.steps.value} steps, seed {self.seed.value}"
+        if (lo, hi) != (lowest, highest):
+            scale = interval(scale, lo=lo, hi=hi)
+            where += f", guided at levels {lo:.3g} to {hi:.3g} only"
+        states, total = self.domain.states(
+            guided(self.model, scale),
+            label,
+            n=n * k,
+            num_steps=self.steps.value,
+            seed=self.seed.value,
+            rows=torch.arange(n).repeat(k),
+        )
+        self.bar.max = total + k
+        for state in states:
+            x = state
+            yield
+        frames = []
+        for value, part in zip(self.scales, x.split(n), strict=True):
+            frames.append(self._frame(part, value, label, where))
+            yield
+        self.frames = frames
+        self.draw()
+
+    def _frame(self, x: Tensor, scale: float, label: int, where: str) -> Frame:
+        domain, found = self.domain, self.domain.measure(x, label)
+        shown = x[: domain.num_shown]
+        picture = plots.image_bytes(domain.show(shown), dpi=80)
+        read = Counter(domain.mode_names[k] if k >= 0 else "invalid" for k in domain.assign(shown))
+        kinds = ", ".join(f"{count} {name}" for name, count in read.most_common())
+        what = f"{len(shown)} samples of {domain.class_names[label]} at guidance_scale {scale:g}"
+        counts = found.mode_counts / found.mode_counts.sum().clamp(min=1)
+        shares = counts.flatten().tolist()
+        numbers = ", ".join(
+            f"{name.replace('_', ' ')} {getattr(found, name):.2f}" for name in NUMBERS
+        )
+        words = f"guidance_scale {scale:g}: {numbers}."
+        page = _page(
+            _image(picture, f"{what}: {kinds}."),
+            f"{what}; {where}.",
+            words,
+            _bars(domain, shares, label, self.n),
+            _players(domain, shown[:NUM_PLAYERS]),
+        )
+        return Frame(page, words, picture, shares)
+
+    def _change(self, _: Any) -> None:
+        """Begin anew; what was begun before is given up."""
+        if self.task:
+            self.task.cancel()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no kernel that could go on listening meanwhile
+            for _step in self.work():
+                pass
+        else:
+            self.task = loop.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            await asyncio.sleep(0.1)  # a parameter that is still being moved costs nothing
+            self.busy.layout.visibility = "visible"
+            for done, _ in enumerate(self.work()):
+                self.bar.value = done
+                await asyncio.sleep(0.01)  # so that the kernel hears the slider, and Stop
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            self.said.value = f'<div role="alert">{html.escape(text)}</div>'
+        finally:
+            if self.task is asyncio.current_task():
+                self.busy.layout.visibility = "hidden"
+
+    def __repr__(self) -> str:
+        return f"Explorer of {self.domain.name}; {self.frames[self.slider.index].words}"
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        """Add a picture, for where no kernel runs."""
+        bundle = super()._repr_mimebundle_(**options)
+        bundle["image/png"] = base64.b64encode(self.twin()).decode()
+        return bundle
+
+    def twin(self) -> bytes:
+        """Return the frame as a picture that needs no kernel: samples, and shares of modes."""
+        import matplotlib.pyplot as plt
+
+        frame, own = self.frames[self.slider.index], self.domain.mode_weights[self.label.value]
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(9, 3.6), width_ratios=[1.7, 1], layout="constrained"
+        )
+        left.imshow(plt.imread(io.BytesIO(frame.picture)))
+        left.set_axis_off()
+        names = self.domain.mode_names
+        colours = [COLOURS[k % len(COLOURS)] for k in range(len(names))]
+        right.barh(names, frame.shares, color=colours)
+        right.plot(own, names, "|", color="black", markersize=11, label="the class's own law")
+        right.invert_yaxis()
+        right.tick_params(labelsize=7)
+        right.set(xlabel="share of samples", xlim=(0, None))
+        right.legend(fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
+        figure.suptitle(frame.words, fontsize=9)
+        return plots.image_bytes(figure, dpi=80)
+
+
+def explore(
+    domain: str | Domain,
+    model: Any = None,
+    *,
+    scales: Sequence[float] = SCALES,
+    n: int | None = None,
+    seed: int = 0,
+    label: int = 0,
+    progress: bool = True,
+) -> Explorer:
+    """Return a widget: samples, shares of modes and measures of a guided model under a slider.
+
+    All scales are sampled from the same noise when it opens, so that moving the slider only
+    redraws. Class, seed, steps and guided levels sample anew, and give up what they overtake.
+
+    Parameters
+    ----------
+    domain : name, or Domain
+    model : callable (x, level, label), the domain's shipped weights unless given
+    scales : the slider's places, at least two
+    n : samples a scale, at least 10 a mode
+
+    Raises
+    ------
+    ValueError : a scale too few, or fewer samples than the measures need
+    """
+    domain = load(domain) if isinstance(domain, str) else domain
+    needed = 10 * domain.num_modes
+    n = max(domain.num_shown, needed) if n is None else n
+    if n < needed:
+        raise ValueError(
+            f"The 'n' parameter of explore must be an int >= {needed} (10 a mode). Got {n} instead."
+        )
+    if len(scales) < 2:
+        raise ValueError(
+            f"The 'scales' parameter of explore must be two numbers or more. Got {scales} instead."
+        )
+    if label not in domain.classes:
+        raise ValueError(
+            f"The 'label' parameter of explore must be a class, 0 to {len(domain.classes) - 1}. "
+            f"Got {label!r} instead."
+        )
+    model = domain.pretrained() if model is None else model
+    explorer = Explorer(domain, model, scales, n, seed, label)
+    total = explorer.steps.value + len(scales)
+    desc = f"{domain.name}, all scales"
+    with training.progress_bar(None, total, desc, progress, delay=2, leave=False) as bar:
+        for _ in explorer.work():
+            bar.update()
+    return explorer
+
+
+def _image(picture: bytes, words: str) -> str:
+    source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    return f'<img src="{source}" alt="{html.escape(words)}" style="max-width:100%">'
+
+
+def _page(image: str, caption: str, words: str, bars: str, players: str) -> str:
+    return (
+        '<div style="display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start">'
+        f'<figure style="margin:0;max-width:44em">{image}{players}'
+        f'<figcaption style="line-height:1.4">{html.escape(caption)}</figcaption></figure>'
+        f'<div style="line-height:1.4"><b>{html.escape(words)}</b>{bars}</div></div>'
+    )
+
+
+def _bars(domain: Domain, shares: Sequence[float], label: int, n: int) -> str:
+    """Return a table of shares with bars; a line in each marks the class's own weight."""
+    own = domain.mode_weights[label].tolist()
+    most = max(*shares, *own)
+    rows = []
+    for k, (name, share, weight) in enumerate(zip(domain.mode_names, shares, own, strict=True)):
+        bar = (
+            '<td aria-hidden="true" style="width:12em;position:relative">'
+            f'<div style="width:{100 * share / most:.1f}%;height:.9em;'
+            f'background:{COLOURS[k % len(COLOURS)]}"></div>'
+            f'<div style="position:absolute;top:0;bottom:0;left:{100 * weight / most:.1f}%;'
+            'border-left:2px solid currentColor"></div></td>'
+        )
+        title = f'<th scope="row" style="text-align:right;padding-right:.5em">{html.escape(name)}'
+        numbers = f"<td>{share:.2f}</td><td>{weight:.2f}</td>"
+        rows.append(f"<tr>{title}</th>{bar}{numbers}</tr>")
+    return (
+        '<table style="border-collapse:separate;border-spacing:0 2px"><caption style="text-align:'
+        f"left\">share of each mode in {n} samples; the line is the class's own weight</caption>"
+        '<thead><tr><th scope="col">mode</th><td></td><th scope="col">here</th>'
+        f'<th scope="col">own</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    )
+
+
+def _players(domain: Domain, x: Tensor) -> str:
+    read = [domain.mode_names[k] if k >= 0 else "invalid" for k in domain.assign(x)]
+    return "".join(
+        f'<div><label>{html.escape(name)} <audio controls aria-label="{html.escape(name)}" '
+        f'src="data:audio/wav;base64,{base64.b64encode(sound).decode()}" '
+        'style="height:2em;vertical-align:middle"></audio></label></div>'
+        for name, sound in zip(read, domain.sounds(x), strict=False)
+    )
+
+
+class Playground(widgets.Tab):
+    """All domains' explorers as tabs; each begins when it is first opened."""
+
+    def __init__(self, names: Sequence[str] = tuple(DOMAINS)):
+        self.names, self.explorers = tuple(names), dict[str, Explorer]()
+        super().__init__([widgets.HTML("sampling ...") for _ in names], titles=self.names)
+        self.observe(lambda _: self.open(), "selected_index")
+        self.selected_index = 0
+        self.open()
+
+    def open(self) -> None:
+        """Put the explorer of the selected tab in its place, if it is not there yet."""
+        name = self.names[self.selected_index]
+        if name not in self.explorers:
+            self.explorers[name] = explore(name, progress=False)
+            waiting = self.children  # type: ignore[has-type]
+            self.children = [
+                self.explorers.get(n, w) for n, w in zip(self.names, waiting, strict=True)
+            ]
+
+    def __repr__(self) -> str:
+        return f"Playground of {', '.join(self.names)}"
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        """Add a picture of the open tab, for where no kernel runs."""
+        bundle = super()._repr_mimebundle_(**options)
+        twin = self.explorers[self.names[self.selected_index or 0]].twin()
+        return bundle | {"image/png": base64.b64encode(twin).decode()}
+
+
+class Prediction(widgets.VBox):
+    """A question, the learner's choice, and then what was measured, see ``predict``."""
+
+    def __init__(
+        self,
+        question: str,
+        choices: Sequence[str],
+        answer: str | Callable[[], str],
+        because: str,
+        path: Path,
+    ):
+        self.question, self.choices, self.answer = question, tuple(choices), answer
+        self.because, self.path = because, path
+        kept = _read(path).get(question)
+        self.choice = widgets.RadioButtons(
+            options=self.choices,
+            value=kept if kept in self.choices else None,
+            layout={"width": "max-content"},
+        )
+        self.keep = widgets.Button(description="Keep my prediction", disabled=kept is None)
+        self.show = widgets.Button(description="Show what was measured", disabled=kept is None)
+        for button in (self.keep, self.show):
+            button.layout.width = "max-content"
+        self.said = widgets.HTML()
+        self.choice.observe(self._choose, "value")
+        self.keep.on_click(self._keep)
+        self.show.on_click(self._show)
+        title = widgets.HTML(f"<b>{html.escape(question)}</b>")
+        super().__init__([title, self.choice, widgets.HBox([self.keep, self.show]), self.said])
+
+    def _say(self, text: str) -> None:
+        self.said.value = f'<div role="status">{html.escape(text)}</div>'
+
+    def _choose(self, _: Any) -> None:
+        self.keep.disabled = self.choice.value is None
+
+    def _keep(self, _: Any) -> None:
+        training.write_text(
+            self.path,
+            json.dumps({**_read(self.path), self.question: self.choice.value}, indent=1),
+        )
+        self.show.disabled = False
+        self._say(f"Kept in {self.path.name}: {self.choice.value}. Now run the cells below.")
+
+    def _show(self, _: Any) -> None:
+        try:
+            found = self.answer() if callable(self.answer) else self.answer
+        except NameError:
+            self._say("Nothing is measured yet: run the cells below, then press again.")
+            return
+        kept = _read(self.path).get(self.question)
+        judged = "as you predicted" if kept == found else f"you predicted: {kept}"
+        self._say(f"Measured: {found} ({judged}). {self.because}".rstrip())
+
+    def __repr__(self) -> str:
+        return f"Prediction: {self.question}"
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        """Add the question as text, for where no kernel runs."""
+        bundle = super()._repr_mimebundle_(**options)
+        lines = [f"**{self.question}**", *(f"- {choice}" for choice in self.choices)]
+        bundle["text/markdown"] = "\n\n".join([lines[0], "\n".join(lines[1:])])
+        return bundle
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Return the predictions that a file holds; none where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def predict(
+    question: str,
+    choices: Sequence[str],
+    answer: str | Callable[[], str],
+    because: str = "",
+    folder: str | Path = ".",
+) -> Prediction:
+    """Return a widget that asks first and shows what was measured after.
+
+    The choice is kept in ``predictions.json`` in the folder, by default the notebook's own, and
+    is there again when the notebook is opened anew.
+
+    Parameters
+    ----------
+    choices : two or more
+    answer : one of the choices, or a function that finds it from what later cells measure
+    because : said with the answer
+
+    Raises
+    ------
+    ValueError : fewer than two choices, or an answer that is none of them
+    """
+    if len(set(choices)) < 2:
+        raise ValueError(
+            "The 'choices' parameter of predict must be two or more different texts. "
+            f"Got {list(choices)} instead."
+        )
+    if not callable(answer) and answer not in choices:
+        raise ValueError(
+            f"The 'answer' parameter of predict must be one of {list(choices)}. "
+            f"Got {answer!r} instead."
+        )
+    return Prediction(question, choices, answer, because, Path(folder) / "predictions.json")

@@ -1,0 +1,316 @@
+"""The widgets: what they show is what is sampled and measured, one frame at a time."""
+
+import asyncio
+import base64
+import gc
+import io
+import json
+import re
+import tracemalloc
+
+import pytest
+import torch
+from ipywidgets import HTML
+from ipywidgets.widgets import widget
+from PIL import Image
+from test_bad_input import message
+
+import cfg_tutorial as ct
+from cfg_tutorial.app import widgets
+from cfg_tutorial.domains import DOMAINS
+
+SCALES = [0.0, 1.0, 3.0, 8.0]
+
+
+def opened(name="mixtures", model=None, **options):
+    domain = ct.load(name)
+    model = domain.exact() if model is None else model
+    return ct.explore(domain, model, scales=SCALES, progress=False, **options)
+
+
+@pytest.fixture(scope="module", params=DOMAINS)
+def explorer(request):
+    return opened(request.param)
+
+
+def table(explorer) -> list[tuple[str, str, str]]:
+    """Return the rows of the bars: mode, share here, the class's own."""
+    cell = r'<th scope="row"[^>]*>([^<]*)</th>.*?<td>([\d.]+)</td><td>([\d.]+)</td>'
+    return re.findall(cell, explorer.view.value)
+
+
+def test_what_is_shown_is_what_is_sampled(explorer):
+    domain, n = explorer.domain, explorer.n
+    for i, scale in enumerate(SCALES):
+        explorer.slider.index = i
+        x = domain.sample(ct.guided(explorer.model, scale), 0, n=n, progress=False)
+        found = domain.measure(x, 0)
+        shares = found.mode_counts / found.mode_counts.sum()
+        rows = table(explorer)
+        assert [row[0] for row in rows] == domain.mode_names
+        assert [float(row[1]) for row in rows] == pytest.approx(shares.tolist(), abs=0.0151)
+        assert [float(row[2]) for row in rows] == pytest.approx(
+            domain.mode_weights[0].tolist(), abs=0.0051
+        )
+        words = explorer.said.value
+        assert f"guidance_scale {scale:g}" in words
+        said = float(re.search(r"alignment ([\d.]+)", words)[1])
+        assert said == pytest.approx(found.alignment, abs=0.011)
+
+
+def test_one_picture_with_words_and_a_player_for_each_sound(explorer):
+    for i in range(len(SCALES)):
+        explorer.slider.index = i
+        page = explorer.view.value
+        (alt,) = re.findall(r'<img src="data:image/png;base64,[^"]+" alt="([^"]+)"', page)
+        assert f"guidance_scale {SCALES[i]:g}: " in alt
+        assert sum(map(int, re.findall(r"(\d+) [^\d,]+", alt.split(": ", 1)[1]))) == min(
+            explorer.n, explorer.domain.num_shown
+        )
+        players = re.findall(r'<audio controls aria-label="([^"]+)"', page)
+        assert len(players) == (4 if explorer.domain.name == "audio" else 0)
+
+
+def test_moving_the_slider_computes_nothing_and_keeps_nothing(explorer, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr(type(explorer.domain), "sample", None)
+    monkeypatch.setattr(type(explorer.domain), "states", None)
+    monkeypatch.setattr(type(explorer.domain), "show", None)
+    seen = set()
+
+    def move(times):
+        for i in range(times):
+            explorer.slider.index = i % len(SCALES)
+            seen.add(explorer.view.value)
+
+    move(8)
+    gc.collect()
+    number, figures = len(widget._instances), plt.get_fignums()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    move(50)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert len(seen) == len(SCALES)
+    assert grown < 100_000
+    assert plt.get_fignums() == figures
+    assert len(widget._instances) == number
+    assert explorer.view.value.count("<img") == 1
+
+
+@pytest.mark.parametrize(
+    ("control", "value"), [("label", 1), ("seed", 5), ("steps", 9), ("levels", None)]
+)
+def test_a_parameter_samples_anew(control, value):
+    explorer = opened()
+    before, domain = [frame.shares for frame in explorer.frames], explorer.domain
+    if control == "levels":
+        levels = [level for _, level in explorer.levels.options]
+        value = (levels[3], levels[6])
+    getattr(explorer, control).value = value
+    after = [frame.shares for frame in explorer.frames]
+    assert after != before
+    scale = ct.interval(8.0, *value) if control == "levels" else 8.0
+    x = domain.sample(
+        ct.guided(explorer.model, scale),
+        explorer.label.value,
+        n=explorer.n,
+        seed=explorer.seed.value,
+        num_steps=explorer.steps.value,
+        progress=False,
+    )
+    counts = domain.measure(x, explorer.label.value).mode_counts
+    assert after[-1] == pytest.approx((counts / counts.sum()).tolist(), abs=0.0051)
+    caption = re.search(r"<figcaption[^>]*>(.*?)</figcaption>", explorer.view.value)[1]
+    assert f"{explorer.steps.value} steps, seed {explorer.seed.value}" in caption
+    assert domain.class_names[explorer.label.value] in caption
+    assert ("guided at levels" in caption) == (control == "levels")
+
+
+def test_the_whole_range_of_levels_is_no_interval():
+    explorer = opened()
+    levels = [level for _, level in explorer.levels.options]
+    assert explorer.levels.value == (levels[0], levels[-1]) and levels[0] == 0
+    assert levels[-1] == pytest.approx(explorer.domain.diffusion.sigma_max)
+
+
+def test_what_is_overtaken_is_given_up():
+    explorer = opened()
+    started = []
+    work = explorer.work
+
+    def counted():
+        started.append(explorer.seed.value)
+        yield from work()
+
+    explorer.work = counted
+
+    async def kernel():
+        for seed in (1, 2, 3):  # at once: only the last is sampled
+            explorer.seed.value = seed
+        first = explorer.frames
+        assert explorer.frames is first, "nothing is computed while parameters change"
+        await asyncio.sleep(0.15)
+        assert explorer.busy.layout.visibility == "visible"
+        explorer.slider.index = 0  # heard while the samples are drawn
+        assert "guidance_scale 0" in explorer.said.value and "seed 0" in explorer.view.value
+        explorer.seed.value = 4  # in the middle of the work on 3
+        await explorer.task
+        assert explorer.busy.layout.visibility == "hidden"
+
+    asyncio.run(kernel())
+    assert started == [3, 4]
+    assert "seed 4" in explorer.view.value and "guidance_scale 0" in explorer.view.value
+
+
+def test_stop_keeps_the_pictures_that_are_there():
+    explorer = opened()
+    frames = explorer.frames
+
+    async def kernel():
+        explorer.seed.value = 1
+        await asyncio.sleep(0.15)
+        explorer.stop.click()
+        with pytest.raises(asyncio.CancelledError):
+            await explorer.task
+        assert explorer.busy.layout.visibility == "hidden"
+
+    asyncio.run(kernel())
+    assert explorer.frames is frames and "seed 0" in explorer.view.value
+
+
+def test_a_model_that_fails_later_is_heard():
+    class Fails(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model, self.num_classes, self.null_label = model, 2, 2
+            self.p_uncond, self.fails = 0.1, False
+
+        def forward(self, x, level, label):
+            if self.fails:
+                raise RuntimeError("no <such> number")
+            return self.model(x, level, label)
+
+    model = Fails(ct.load("mixtures").exact())
+    explorer = opened(model=model)
+    model.fails = True
+
+    async def kernel():
+        explorer.seed.value = 1
+        await explorer.task
+
+    asyncio.run(kernel())
+    assert "RuntimeError: no &lt;such&gt; number" in explorer.said.value
+    assert explorer.busy.layout.visibility == "hidden"
+
+
+def test_another_model_shows_another_page():
+    class Unconditional(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model, self.num_classes, self.null_label, self.p_uncond = model, 2, 2, 0.1
+
+        def forward(self, x, level, label):
+            return self.model(x, level, torch.full_like(label, 2))
+
+    ours, control = opened(), opened(model=Unconditional(ct.load("mixtures").exact()))
+    assert ours.frames[0].shares == pytest.approx(control.frames[0].shares, abs=0.01)
+    assert all(frame.shares == control.frames[0].shares for frame in control.frames)
+    assert ours.frames[-1].shares != control.frames[-1].shares
+
+
+def test_the_slider_and_the_player_are_one(explorer):
+    assert explorer.link.source == (explorer.play, "value")
+    assert explorer.link.target == (explorer.slider, "index")
+    assert (explorer.play.min, explorer.play.max) == (0, len(SCALES) - 1)
+    controls = [explorer.slider, explorer.label, explorer.seed, explorer.steps, explorer.levels]
+    assert all(control.description for control in controls), "each has a label"
+
+
+def test_without_a_kernel_there_is_a_picture(explorer):
+    explorer.slider.index = 2
+    bundle = explorer._repr_mimebundle_()
+    assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(bundle)
+    assert len(bundle["text/plain"]) < 300 and "guidance_scale 3" in bundle["text/plain"]
+    picture = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
+    assert picture.width > 600 and len(bundle["image/png"]) < 200_000
+
+
+def test_the_shipped_weights_are_the_default():
+    explorer = ct.explore("mixtures", scales=[0, 3], progress=False)
+    x = explorer.domain.sample(
+        ct.guided(explorer.domain.pretrained(), 3.0), 0, n=explorer.n, progress=False
+    )
+    counts = explorer.domain.measure(x, 0).mode_counts
+    assert explorer.frames[1].shares == pytest.approx((counts / counts.sum()).tolist(), abs=0.006)
+
+
+def test_bad_input_is_named():
+    message(lambda: ct.explore("image"), "'name' parameter of load", "'images'")
+    message(lambda: ct.explore("mixtures", n=20), "'n' parameter of explore", 80, 20)
+    message(lambda: ct.explore("mixtures", scales=[1]), "'scales' parameter of explore", [1])
+    message(lambda: ct.explore("mixtures", label=2), "'label' parameter of explore", 2)
+    message(lambda: ct.predict("Why?", ["a"], "a"), "'choices' parameter of predict", ["a"])
+    message(lambda: ct.predict("Why?", ["a", "b"], "c"), "'answer' parameter of predict", "'c'")
+
+
+def test_the_playground_opens_a_domain_when_it_is_asked_for(monkeypatch):
+    asked = []
+
+    def explore(name, progress):
+        asked.append(name)
+        return HTML(name)
+
+    monkeypatch.setattr(widgets, "explore", explore)
+    tabs = widgets.Playground()
+    assert asked == ["mixtures"] and list(tabs.titles) == list(DOMAINS)
+    tabs.selected_index = 2
+    tabs.selected_index = 0
+    tabs.selected_index = 2
+    assert asked == ["mixtures", "text"]
+    assert tabs.children[2].value == "text"
+
+
+# Predictions.
+
+
+def test_a_prediction_is_kept_and_then_answered(tmp_path):
+    later: dict = {}  # what later cells of a notebook define
+    answer = eval("lambda: measured", later)
+    asked = ct.predict("More or fewer?", ["more", "fewer"], answer, "It costs.", tmp_path)
+    assert asked.keep.disabled and asked.show.disabled, "no answer before a choice"
+    asked.choice.value = "more"
+    assert not asked.keep.disabled and asked.show.disabled
+    asked.keep.click()
+    kept = json.loads((tmp_path / "predictions.json").read_text(encoding="utf-8"))
+    assert kept == {"More or fewer?": "more"} and "more" in asked.said.value
+    asked.show.click()
+    assert "run the cells below" in asked.said.value
+    later["measured"] = "fewer"
+    asked.show.click()
+    assert "Measured: fewer (you predicted: more). It costs." in asked.said.value
+    later["measured"] = "more"
+    asked.show.click()
+    assert "Measured: more (as you predicted). It costs." in asked.said.value
+
+
+def test_a_prediction_is_there_again(tmp_path):
+    for question, choice in (("A?", "yes"), ("B?", "no")):
+        asked = ct.predict(question, ["yes", "no"], "yes", folder=tmp_path)
+        asked.choice.value = choice
+        asked.keep.click()
+    again = ct.predict("B?", ["yes", "no"], "yes", folder=tmp_path)
+    assert again.choice.value == "no" and not again.show.disabled
+    other = ct.predict("B?", ["often", "seldom"], "often", folder=tmp_path)
+    assert other.choice.value is None, "the choices have changed"
+    (tmp_path / "predictions.json").write_text("{torn", encoding="utf-8")
+    assert ct.predict("B?", ["yes", "no"], "yes", folder=tmp_path).choice.value is None
+
+
+def test_a_prediction_without_a_kernel_is_its_question(tmp_path):
+    asked = ct.predict("A?", ["yes", "no"], "no", "Since it is so.", tmp_path)
+    bundle = asked._repr_mimebundle_()
+    assert bundle["text/markdown"] == "**A?**\n\n- yes\n- no"
+    assert "Since" not in json.dumps(bundle)
