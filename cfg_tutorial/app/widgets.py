@@ -320,11 +320,11 @@ class Playground(widgets.Tab):
     def __init__(self, names: Sequence[str] = tuple(DOMAINS)):
         self.names, self.explorers = tuple(names), dict[str, Explorer]()
         super().__init__([widgets.HTML("sampling ...") for _ in names], titles=self.names)
-        self.observe(lambda _: self.open(), "selected_index")
+        self.observe(lambda _: self._open_tab(), "selected_index")
         self.selected_index = 0
-        self.open()
+        self._open_tab()
 
-    def open(self) -> None:
+    def _open_tab(self) -> None:
         """Put the explorer of the selected tab in its place, if it is not there yet."""
         name = self.names[self.selected_index]
         if name not in self.explorers:
