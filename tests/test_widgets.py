@@ -101,18 +101,16 @@ def test_moving_the_slider_computes_nothing_and_keeps_nothing(explorer, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("control", "value"), [("label", 1), ("seed", 5), ("steps", 9), ("levels", None)]
+    ("control", "value"), [("label", 1), ("seed", 5), ("steps", 9), ("hi", 3), ("lo", 4)]
 )
 def test_a_parameter_samples_anew(control, value):
     explorer = opened()
     before, domain = [frame.shares for frame in explorer.frames], explorer.domain
-    if control == "levels":
-        levels = [level for _, level in explorer.levels.options]
-        value = (levels[3], levels[6])
-    getattr(explorer, control).value = value
+    levels = control in ("lo", "hi")
+    setattr(getattr(explorer, control), "index" if levels else "value", value)
     after = [frame.shares for frame in explorer.frames]
     assert after != before
-    scale = ct.interval(8.0, *value) if control == "levels" else 8.0
+    scale = ct.interval(8.0, explorer.lo.value, explorer.hi.value) if levels else 8.0
     x = domain.sample(
         ct.guided(explorer.model, scale),
         explorer.label.value,
@@ -126,14 +124,27 @@ def test_a_parameter_samples_anew(control, value):
     caption = re.search(r"<figcaption[^>]*>(.*?)</figcaption>", explorer.view.value)[1]
     assert f"{explorer.steps.value} steps, seed {explorer.seed.value}" in caption
     assert domain.class_names[explorer.label.value] in caption
-    assert ("guided at levels" in caption) == (control == "levels")
+    assert ("guided at levels" in caption) == levels
 
 
 def test_the_whole_range_of_levels_is_no_interval():
     explorer = opened()
-    levels = [level for _, level in explorer.levels.options]
-    assert explorer.levels.value == (levels[0], levels[-1]) and levels[0] == 0
-    assert levels[-1] == pytest.approx(explorer.domain.diffusion.sigma_max)
+    assert explorer.lo.value == 0
+    assert explorer.hi.value == pytest.approx(explorer.domain.diffusion.sigma_max)
+
+
+def test_levels_in_the_wrong_order_are_said():
+    explorer = opened()
+    frames = explorer.frames
+
+    async def kernel():
+        explorer.hi.index = 1
+        explorer.lo.index = 5
+        await explorer.task
+
+    asyncio.run(kernel())
+    assert 'role="alert"' in explorer.said.value and "lo &lt; hi" in explorer.said.value
+    assert explorer.frames is frames
 
 
 def test_what_is_overtaken_is_given_up():
@@ -221,12 +232,40 @@ def test_another_model_shows_another_page():
     assert ours.frames[-1].shares != control.frames[-1].shares
 
 
-def test_the_slider_and_the_player_are_one(explorer):
-    assert explorer.link.source == (explorer.play, "value")
-    assert explorer.link.target == (explorer.slider, "index")
-    assert (explorer.play.min, explorer.play.max) == (0, len(SCALES) - 1)
-    controls = [explorer.slider, explorer.label, explorer.seed, explorer.steps, explorer.levels]
-    assert all(control.description for control in controls), "each has a label"
+def test_the_slider_has_a_named_twin(explorer):
+    explorer.slider.index = 1
+    assert explorer.scale.value == SCALES[1]
+    explorer.scale.value = SCALES[3]
+    assert explorer.slider.index == 3 and "guidance_scale 8" in explorer.said.value
+    names = ("scale", "play", "label", "lo", "hi", "seed", "steps", "bar", "stop")
+    assert all(getattr(explorer, name).description for name in names), "each has a label"
+
+
+def test_play_goes_through_the_scales_and_stops(monkeypatch):
+    explorer, places = opened(), []
+    explorer.slider.observe(lambda change: places.append(change.new), "index")
+    real, slept = asyncio.sleep, []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        await real(0)
+
+    monkeypatch.setattr(widgets.asyncio, "sleep", sleep)
+
+    async def kernel():
+        explorer.slider.index = len(SCALES) - 1
+        places.clear()
+        explorer.play.value = True
+        await asyncio.wait([explorer.playing])
+        assert places == [0, 1, 2, 3] and not explorer.play.value
+        explorer.play.value = True
+        await real(0)
+        explorer.play.value = False  # in the middle
+        await asyncio.wait([explorer.playing])
+        assert explorer.slider.index == 0
+
+    asyncio.run(kernel())
+    assert set(slept) == {0.8}
 
 
 def test_without_a_kernel_there_is_a_picture(explorer):

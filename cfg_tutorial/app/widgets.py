@@ -22,7 +22,8 @@ from cfg_tutorial.guidance import guided, interval
 SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 NUMBERS = ("alignment", "mode_coverage", "effective_modes", "validity")
 NUM_PLAYERS = 4
-WIDE = {"description_width": "9em"}
+SMALL = {"style": {"description_width": "9em"}, "layout": {"width": "19em"}}
+NARROW, WRAPPED = {"width": "6em"}, {"flex_flow": "row wrap"}
 
 
 class Frame(NamedTuple):
@@ -42,61 +43,53 @@ class Explorer(widgets.VBox):
     ):
         self.domain, self.model, self.scales, self.n = domain, model, tuple(scales), n
         self.frames: list[Frame] = []
-        self.task: asyncio.Task | None = None
+        self.task: asyncio.Task | None = None  # the sampling that goes on
+        self.playing: asyncio.Task | None = None
         start = min(range(len(scales)), key=lambda i: abs(self.scales[i] - 3))
-        self.slider = widgets.SelectionSlider(
-            options=[(f"{scale:g}", scale) for scale in self.scales],
-            index=start,
-            description="guidance_scale",
-            style=WIDE,
-            layout={"width": "30em"},
+        places = [(f"{scale:g}", scale) for scale in self.scales]
+        self.slider = widgets.SelectionSlider(options=places, index=start, readout=False)
+        # ipywidgets gives the slider's handle no name: this says the scale to a screen reader.
+        self.scale = widgets.Dropdown(
+            options=places, index=start, description="guidance_scale", **SMALL
         )
-        self.play = widgets.Play(
-            min=0, max=len(scales) - 1, value=start, interval=800, tooltip="play all scales"
+        widgets.link((self.slider, "index"), (self.scale, "index"))
+        self.play = widgets.ToggleButton(
+            description="Play", icon="play", tooltip="go through all scales", layout=NARROW
         )
-        self.link = widgets.jslink((self.play, "value"), (self.slider, "index"))
         self.label = widgets.Dropdown(
             options=[(name, c) for c, name in enumerate(domain.class_names)],
             index=label,
             description="class",
-            style=WIDE,
+            **SMALL,
         )
-        self.seed = widgets.BoundedIntText(
-            seed, min=0, max=2**31 - 1, description="seed", style=WIDE
+        self.seed = widgets.BoundedIntText(seed, min=0, max=2**31 - 1, description="seed", **SMALL)
+        self.steps = widgets.BoundedIntText(
+            domain.num_steps, min=1, max=10 * domain.num_steps, description="num_steps", **SMALL
         )
-        self.steps = widgets.IntSlider(
-            domain.num_steps,
-            min=2,
-            max=2 * domain.num_steps,
-            description="num_steps",
-            continuous_update=False,
-            style=WIDE,
+        levels = [(f"{v:.3g}", v) for v in sorted(domain.diffusion.levels(8).tolist())]
+        self.lo = widgets.Dropdown(
+            options=levels[:-1], index=0, description="guided above level", **SMALL
         )
-        levels = sorted(domain.diffusion.levels(8).tolist())
-        self.levels = widgets.SelectionRangeSlider(
-            options=[(f"{level:.3g}", level) for level in levels],
-            index=(0, len(levels) - 1),
-            description="guided levels",
-            continuous_update=False,
-            style=WIDE,
+        self.hi = widgets.Dropdown(
+            options=levels[1:], index=len(levels) - 2, description="guided up to level", **SMALL
         )
-        self.bar = widgets.IntProgress(description="sampling", style=WIDE)
-        self.stop = widgets.Button(description="Stop", tooltip="keep the pictures that are there")
+        self.bar = widgets.IntProgress(description="sampling", **SMALL)
+        self.stop = widgets.Button(description="Stop", tooltip="keep the pictures", layout=NARROW)
         self.busy = widgets.HBox([self.bar, self.stop])
         self.busy.layout.visibility = "hidden"
         self.view, self.said = widgets.HTML(), widgets.HTML()
-        for control in (self.label, self.seed, self.steps, self.levels):
+        for control in (self.label, self.seed, self.steps, self.lo, self.hi):
             control.observe(self._change, "value")
         self.slider.observe(lambda _: self.draw(), "index")
+        self.play.observe(self._play, "value")
         self.stop.on_click(lambda _: self.task and self.task.cancel())
         super().__init__(
             [
-                widgets.HBox([self.slider, self.play]),
-                self.view,
+                widgets.HBox([self.scale, self.slider, self.play], layout=WRAPPED),
                 self.said,
-                widgets.HBox([self.label, self.levels], layout={"flex_flow": "row wrap"}),
-                widgets.HBox([self.seed, self.steps], layout={"flex_flow": "row wrap"}),
-                self.busy,
+                self.view,
+                widgets.HBox([self.label, self.lo, self.hi], layout=WRAPPED),
+                widgets.HBox([self.seed, self.steps, self.busy], layout=WRAPPED),
             ]
         )
 
@@ -104,16 +97,20 @@ class Explorer(widgets.VBox):
         """Show the frame of the slider's scale: nothing is computed."""
         frame = self.frames[self.slider.index]
         self.view.value = frame.page
-        self.said.value = f'<div role="status">{html.escape(frame.words)}</div>'
+        self.said.value = f'<div role="status"><b>{html.escape(frame.words)}</b></div>'
 
     def work(self) -> Iterator[None]:
-        """Draw samples of all scales from the same noise, then a frame a scale; yield often."""
+        """Draw samples of all scales from the same noise, then a frame a scale; yield often.
+
+        Raises
+        ------
+        ValueError : levels in the wrong order
+        """
         label, n, k = self.label.value, self.n, len(self.scales)
-        lowest, highest = (self.levels.options[i][1] for i in (0, -1))
-        lo, hi = self.levels.value
+        lo, hi = self.lo.value, self.hi.value
         scale: Any = torch.tensor(self.scales).repeat_interleave(n)
         where = f"{self.steps.value} steps, seed {self.seed.value}"
-        if (lo, hi) != (lowest, highest):
+        if (lo, hi) != (self.lo.options[0][1], self.hi.options[-1][1]):
             scale = interval(scale, lo=lo, hi=hi)
             where += f", guided at levels {lo:.3g} to {hi:.3g} only"
         states, total = self.domain.states(
@@ -151,7 +148,6 @@ class Explorer(widgets.VBox):
         page = _page(
             _image(picture, f"{what}: {kinds}."),
             f"{what}; {where}.",
-            words,
             _bars(domain, shares, label, self.n),
             _players(domain, shown[:NUM_PLAYERS]),
         )
@@ -168,6 +164,22 @@ class Explorer(widgets.VBox):
                 pass
         else:
             self.task = loop.create_task(self._run())
+
+    def _play(self, _: Any) -> None:
+        """Go from scale to scale, from the first again where it stands at the last."""
+
+        async def go() -> None:
+            if self.slider.index == len(self.scales) - 1:
+                self.slider.index = 0
+            while self.slider.index < len(self.scales) - 1:
+                await asyncio.sleep(0.8)
+                self.slider.index += 1
+            self.play.value = False
+
+        if self.playing:
+            self.playing.cancel()
+        if self.play.value:
+            self.playing = asyncio.get_running_loop().create_task(go())
 
     async def _run(self) -> None:
         try:
@@ -271,12 +283,12 @@ def _image(picture: bytes, words: str) -> str:
     return f'<img src="{source}" alt="{html.escape(words)}" style="max-width:100%">'
 
 
-def _page(image: str, caption: str, words: str, bars: str, players: str) -> str:
+def _page(image: str, caption: str, bars: str, players: str) -> str:
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start">'
         f'<figure style="margin:0;max-width:44em">{image}{players}'
         f'<figcaption style="line-height:1.4">{html.escape(caption)}</figcaption></figure>'
-        f'<div style="line-height:1.4"><b>{html.escape(words)}</b>{bars}</div></div>'
+        f'<div style="line-height:1.4">{bars}</div></div>'
     )
 
 
@@ -297,7 +309,7 @@ def _bars(domain: Domain, shares: Sequence[float], label: int, n: int) -> str:
         numbers = f"<td>{share:.2f}</td><td>{weight:.2f}</td>"
         rows.append(f"<tr>{title}</th>{bar}{numbers}</tr>")
     return (
-        '<table style="border-collapse:separate;border-spacing:0 2px"><caption style="text-align:'
+        '<table style="border-collapse:separate;border-spacing:6px 2px"><caption style="text-align:'
         f"left\">share of each mode in {n} samples; the line is the class's own weight</caption>"
         '<thead><tr><th scope="col">mode</th><td></td><th scope="col">here</th>'
         f'<th scope="col">own</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
