@@ -6,6 +6,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "agg"
 
+import shutil
 import socket
 import subprocess
 from ipaddress import ip_address
@@ -85,3 +86,16 @@ def project_files() -> list[Path]:
     else:
         found = [p for p in ROOT.rglob("*") if not any(q.startswith(".v") for q in p.parts)]
     return sorted({path for path in found if path.is_file()})
+
+
+@pytest.fixture(scope="module")  # not longer: its event loop would be in others' way
+def browser():
+    """Chromium, without a window."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine")
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -204,18 +204,6 @@ def test_unconditional_models_change_every_panel_and_figure(atlas, tmp_path, mon
 # In a browser.
 
 
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
-    if path is None:
-        pytest.skip("no Chromium on this machine")
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 def until(page, true, seconds=10):
     """Wait for an expression; Playwright's own way needs an eval, which the page forbids."""
     for _ in range(seconds * 20):

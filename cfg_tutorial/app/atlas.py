@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -99,11 +100,20 @@ def _workers(number: int) -> Any:
     executor.shutdown()
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, even killed."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
 def _start_worker(lock: Any, lines: Any) -> None:
     """Set up a worker: one thread, no interrupts of its own, a line of the screen for its bars."""
     from tqdm import tqdm
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     tqdm.set_lock(lock)
     with lines.get_lock():

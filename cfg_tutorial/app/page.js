@@ -273,7 +273,7 @@ function barRows(domain) {
 
 /** Return bars of mode shares as SVG: the class's own law in outline, t intervals, what else is known as marks. */
 function barsSvg(rows, colours, alt) {
-  const w = 480, h = 190, left = 36, turned = rows.some((r) => r.mode.length > 7), bottom = turned ? 52 : 24, top = 10, step = (w - left - 6) / rows.length, high = Math.max(0.4, ...rows.flatMap((r) => [r.share, r.law, r.exact, r.tilted].filter(Number.isFinite))) * 1.05;
+  const w = 480, left = 36, turned = rows.some((r) => r.mode.length > 7), h = turned ? 206 : 190, bottom = turned ? 68 : 24, top = 10, step = (w - left - 6) / rows.length, high = Math.max(0.4, ...rows.flatMap((r) => [r.share, r.law, r.exact, r.tilted].filter(Number.isFinite))) * 1.05;
   const y = (v) => h - bottom - Math.max(0, Math.min(v, high)) / high * (h - bottom - top);
   const parts = ticks(0, high).map((t) => `<path d="M${left} ${y(t)}H${w}" stroke="var(--line)" stroke-width=".6"/>` + textAt(left - 5, y(t) + 4, t, 'text-anchor="end"'));
   const mark = (x, v, colour, path) => Number.isFinite(v) ? `<path d="M${x} ${y(v)}${path}" fill="${colour}" stroke="var(--card)" stroke-width=".6"/>` : "";
@@ -283,7 +283,7 @@ function barsSvg(rows, colours, alt) {
     parts.push(`<rect x="${x}" y="${y(r.law)}" width="${width}" height="${h - bottom - y(r.law)}" fill="none" stroke="var(--ink)" stroke-width="1.2"/>`);
     if (Number.isFinite(r.low)) parts.push(`<path d="M${middle} ${y(r.low)}V${y(r.high)}M${middle - 4} ${y(r.low)}h8M${middle - 4} ${y(r.high)}h8" stroke="var(--ink)" stroke-width="1.4"/>`);
     parts.push(mark(middle - step * 0.2, r.exact, "var(--ink)", "m-4.5 0l4.5 -4.5l4.5 4.5l-4.5 4.5z"), mark(middle + step * 0.2, r.tilted, "#D55E00", "l5 -9h-10z"));
-    parts.push(turned ? textAt(middle, h - bottom + 14, r.mode, `text-anchor="end" transform="rotate(-28 ${middle} ${h - bottom + 12})"`) : textAt(middle, h - bottom + 16, r.mode, 'text-anchor="middle"'));
+    parts.push(turned ? textAt(middle, h - bottom + 14, r.mode, `text-anchor="end" transform="rotate(-42 ${middle} ${h - bottom + 12})"`) : textAt(middle, h - bottom + 16, r.mode, 'text-anchor="middle"'));
   });
   parts.push(`<path d="M${left} ${h - bottom}H${w}" stroke="var(--ink)"/>`);
   return `<svg class="chart" viewBox="0 0 ${w} ${h}" role="img" aria-label="${escape(alt)}">${parts.join("")}</svg>`;

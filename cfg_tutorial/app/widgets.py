@@ -68,10 +68,10 @@ class Explorer(widgets.VBox):
         )
         levels = [(f"{v:.3g}", v) for v in sorted(domain.diffusion.levels(8).tolist())]
         self.lo = widgets.Dropdown(
-            options=levels[:-1], index=0, description="guided above level", **SMALL
+            options=levels[:-1], index=0, description="guided above", **SMALL
         )
         self.hi = widgets.Dropdown(
-            options=levels[1:], index=len(levels) - 2, description="guided up to level", **SMALL
+            options=levels[1:], index=len(levels) - 2, description="guided up to", **SMALL
         )
         self.bar = widgets.IntProgress(description="sampling", **SMALL)
         self.stop = widgets.Button(description="Stop", tooltip="keep the pictures", layout=NARROW)
