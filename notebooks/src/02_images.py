@@ -12,7 +12,7 @@
 #
 # | | |
 # |---|---|
-# | time | 30 to 40 minutes to work through; the code runs for about 3 minutes |
+# | time | 30 to 40 minutes to work through; the code runs for about 1.5 minutes |
 # | you know | notebook 01: scale, alignment, effective modes |
 # | you need | two cores, no GPU, no network; 1 GiB of memory |
 

@@ -13,16 +13,17 @@
 #
 # ## The notebooks
 #
-# Minutes of code are measured: all cells once, training included, with one thread and no GPU.
+# Minutes of code are measured: all cells once, training included, one thread, no GPU, while other
+# work ran beside it.
 #
 # | notebook | question | minutes to work through | minutes that the code runs | needs | exercises |
 # |---|---|---|---|---|---|
-# | [00_start_here](00_start_here.ipynb) | Does it run, and what will I see? | 15 | 0.0 | a little PyTorch; 1.5 GiB | 2: convert a scale · count what is lost |
-# | [01_mixtures](01_mixtures.ipynb) | What does guidance do to a known law? | 30 to 40 | 0.0 | a little PyTorch, what a density is | 3: write guidance · write label dropout · what does guidance cost? |
-# | [02_images](02_images.ipynb) | Does it happen on photographs too? | 30 to 40 | 0.0 | notebook 01; 1 GiB | 3: correct the counts · one step of the sampler · write the window |
-# | [03_text_tokens](03_text_tokens.ipynb) | Is it the same without noise levels? | 40 | 0.0 | notebook 01; 1.5 GiB | 3: guide words · repair the law · the loss |
-# | [04_audio](04_audio.ipynb) | Can you hear it? | 30 to 40 | 0.0 | notebook 01; 1.5 GiB; loudspeakers if you have them | 2: cents · two styles at once |
-# | [05_four_domains](05_four_domains.ipynb) | Is it one phenomenon? | 30 | 0.0 | notebook 00, better 01 to 04 as well; 1.5 GiB | 2: how many modes are there, really? · write the tilted law |
+# | [00_start_here](00_start_here.ipynb) | Does it run, and what will I see? | 15 | 0.5 | a little PyTorch; 1.5 GiB | 2: convert a scale · count what is lost |
+# | [01_mixtures](01_mixtures.ipynb) | What does guidance do to a known law? | 30 to 40 | 0.5 | a little PyTorch, what a density is | 3: write guidance · write label dropout · what does guidance cost? |
+# | [02_images](02_images.ipynb) | Does it happen on photographs too? | 30 to 40 | 1.6 | notebook 01; 1 GiB | 3: correct the counts · one step of the sampler · write the window |
+# | [03_text_tokens](03_text_tokens.ipynb) | Is it the same without noise levels? | 40 | 1.4 | notebook 01; 1.5 GiB | 3: guide words · repair the law · the loss |
+# | [04_audio](04_audio.ipynb) | Can you hear it? | 30 to 40 | 0.9 | notebook 01; 1.5 GiB; loudspeakers if you have them | 2: cents · two styles at once |
+# | [05_four_domains](05_four_domains.ipynb) | Is it one phenomenon? | 30 | 0.8 | notebook 00, better 01 to 04 as well; 1.5 GiB | 2: how many modes are there, really? · write the tilted law |
 
 # %% [markdown]
 # ## Which scale do you mean?
@@ -42,14 +43,14 @@
 #
 # ## Where is what
 #
-# - **Solutions.** Solved copies:
+# - **Solutions.** Solved copies, in the folder `solutions`:
 #   [00](solutions/00_start_here.ipynb), [01](solutions/01_mixtures.ipynb),
 #   [02](solutions/02_images.ipynb), [03](solutions/03_text_tokens.ipynb),
 #   [04](solutions/04_audio.ipynb), [05](solutions/05_four_domains.ipynb). All cells are as in the
 #   notebooks here, but for the exercises.
 # - **Teaching.** [A plan for one hour](../docs/teaching/one-hour.md) with a room of thirty.
-# - **Playground.** `cfg-tutorial playground` opens a page on this machine with sliders for all four
-#   kinds of data; `playground.ipynb`, beside this page, has the same.
+# - **Playground.** `cfg-tutorial playground` opens a page for this machine alone, with the sliders
+#   of all four kinds of data; the notebook `playground.ipynb`, beside this page, has the same.
 # - **Atlas.** `cfg-tutorial atlas --quick` draws the curves of the shipped networks into
 #   `atlas/index.html`, one file that needs no other; without `--quick` it trains them anew.
 # - **A question, or a wrong number?** [Contributing](../CONTRIBUTING.md) says how to tell us.
