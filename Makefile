@@ -68,7 +68,7 @@ test: $(TEST)
 	$(BIN)/python -m pytest
 
 lab: $(LAB)
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/index.ipynb
 
 notebooks: $(TEST)
 	$(BIN)/python tools/notebooks.py
@@ -76,6 +76,8 @@ notebooks: $(TEST)
 site: $(TEST)
 	@test -n "$(NOTEBOOKS)" || { echo "There are no notebooks yet; say: make notebooks"; exit 1; }
 	$(BIN)/jupyter nbconvert --to html --output-dir site $(NOTEBOOKS)
+	sed -e 's|href="solutions/|href="../notebooks/solutions/|g' -e 's|href="\([0-9a-z_]*\)[.]ipynb"|href="\1.html"|g' \
+		site/index.html >site/index.tmp && mv site/index.tmp site/index.html
 	@echo "The pages are in $(CURDIR)/site"
 
 bench: $(TEST)

@@ -16,21 +16,32 @@ tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
 
 SOURCES = {path.stem: path for path in tool.sources()}
+LESSONS = [name for name in SOURCES if name[0].isdigit()]
+WRITTEN = [(name, copy) for name, source in SOURCES.items() for copy in tool.copies(source)]
 
 
 @pytest.fixture(params=SOURCES)
 def source(request):
+    """Each source, a lesson's or a page's."""
     return SOURCES[request.param]
 
 
-@pytest.fixture(params=tool.COPIES)
-def copy(request):
-    return request.param
+@pytest.fixture(params=LESSONS)
+def lesson(request):
+    """Each source of a lesson."""
+    return SOURCES[request.param]
+
+
+@pytest.fixture(params=WRITTEN, ids="-".join)
+def written(request):
+    """Each notebook that is written: its source, and which copy it is."""
+    name, copy = request.param
+    return SOURCES[name], copy
 
 
 @pytest.fixture
-def kept(source, copy):
-    return nbformat.read(tool.target(source, copy), as_version=4)
+def kept(written):
+    return nbformat.read(tool.target(*written), as_version=4)
 
 
 def code(notebook):
@@ -38,30 +49,45 @@ def code(notebook):
 
 
 def test_there_are_notebooks():
-    assert {"01_mixtures", "02_images"} <= set(SOURCES)
+    assert {"01_mixtures", "02_images"} <= set(LESSONS)
+    assert "index" in set(SOURCES) - set(LESSONS)
 
 
-def test_a_notebook_opens_and_closes_as_all_do(source):
-    cells = tool.build(source, "student").cells
+def test_a_page_has_one_copy_and_a_lesson_two():
+    assert {("index", "student"), ("01_mixtures", "student"), ("01_mixtures", "solved")} <= {
+        *WRITTEN
+    }
+    assert ("index", "solved") not in WRITTEN
+    folder = ROOT / "notebooks" / "solutions"
+    assert sorted(path.stem for path in folder.glob("*.ipynb")) == sorted(LESSONS)
+
+
+def test_a_lesson_opens_and_closes_as_all_do(lesson):
+    cells = tool.build(lesson, "student").cells
     first, last = cells[0].source, cells[-1].source
     assert first.startswith("# ") and "The claim" in first and "you can" in first
     assert "minute" in first and "you need" in first
-    assert "sys.executable" in code(tool.build(source, "student"))[0].source
     for part in ("## Take away", "1. ", "2. ", "3. ", "**Limits.**", "**What next.**"):
         assert part in last
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     for part in ("control that must fail", "## Play", "Predict"):
-        assert part in prose, f"{source.stem} has no {part}"
+        assert part in prose, f"{lesson.stem} has no {part}"
 
 
-def test_a_cell_is_short(source, copy):
-    for cell in code(tool.build(source, copy)):
+def test_the_first_code_cell_is_the_same_everywhere(source):
+    first = code(tool.build(source, "student"))[0].source
+    assert "sys.executable" in first and "SystemExit" in first
+    assert first == code(tool.build(SOURCES["00_start_here"], "student"))[0].source
+
+
+def test_a_cell_is_short(written):
+    for cell in code(tool.build(*written)):
         assert len(cell.source.splitlines()) < 15, cell.source
 
 
-def test_each_exercise_is_cut_and_checked(source):
-    student = [cell.source for cell in code(tool.build(source, "student"))]
-    solved = [cell.source for cell in code(tool.build(source, "solved"))]
+def test_each_exercise_is_cut_and_checked(lesson):
+    student = [cell.source for cell in code(tool.build(lesson, "student"))]
+    solved = [cell.source for cell in code(tool.build(lesson, "solved"))]
     stubs = [i for i, cell in enumerate(student) if "NotImplementedError" in cell]
     assert len(stubs) >= 2
     for i in stubs:
@@ -73,8 +99,14 @@ def test_each_exercise_is_cut_and_checked(source):
     assert len(stubs) == sum(bool(tool.CHECK.search(cell)) for cell in student)
 
 
-def test_each_stub_fails_as_it_should(source):
-    for cell in code(tool.build(source, "student")):
+@pytest.mark.parametrize("page", sorted(set(SOURCES) - set(LESSONS)))
+def test_a_page_has_no_exercise(page):
+    text = SOURCES[page].read_text(encoding="utf-8")
+    assert not tool.SOLUTION.search(text) and not tool.CHECK.search(text)
+
+
+def test_each_stub_fails_as_it_should(lesson):
+    for cell in code(tool.build(lesson, "student")):
         if "NotImplementedError" in cell.source:
             space: dict = {}
             exec(cell.source, space)
@@ -89,14 +121,15 @@ def test_nothing_is_imported_that_is_not_used(source):
     assert run.returncode == 0, run.stdout
 
 
-def test_the_kept_copy_is_of_this_source(source, copy, kept):
-    fresh = tool.build(source, copy)
+def test_the_kept_copy_is_of_this_source(written, kept):
+    fresh = tool.build(*written)
     assert [(c.cell_type, c.source) for c in kept.cells] == [
         (c.cell_type, c.source) for c in fresh.cells
     ]
 
 
-def test_the_kept_copy_reads_well_where_nothing_runs(source, copy, kept):
+def test_the_kept_copy_reads_well_where_nothing_runs(written, kept):
+    source, copy = written
     assert tool.faults(kept, copy) == []
     assert tool.target(source, copy).stat().st_size < tool.MOST_SIZE * 1e6
     assert "widgets" not in kept.metadata
@@ -106,7 +139,7 @@ def test_the_kept_copy_reads_well_where_nothing_runs(source, copy, kept):
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
             pictures += 1
             assert after.source.startswith("*Figure"), f"no alt text under\n{cell.source}"
-    assert pictures >= 4
+    assert pictures >= (4 if source.stem in LESSONS else 0)
     assert str(ROOT) not in nbformat.writes(kept) and sys.prefix not in nbformat.writes(kept)
 
 

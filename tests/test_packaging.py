@@ -1,8 +1,10 @@
 """What is installed: the files that list dependencies agree, and the wheel works by itself."""
 
 import hashlib
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -106,15 +108,22 @@ def pip(*arguments, cwd):
 
 
 @pytest.fixture(scope="module")
-def wheel(root, project_files, tmp_path_factory):
-    """The wheel, built from a copy of the project's files."""
-    folder = tmp_path_factory.mktemp("wheel")
+def source(root, project_files, tmp_path_factory):
+    """A copy of the project's files, to build from."""
+    folder = tmp_path_factory.mktemp("source")
     for path in project_files:
-        copy = folder / "source" / path.relative_to(root)
+        copy = folder / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source, tmp_path_factory):
+    """The wheel, built from a copy of the project's files."""
+    folder = tmp_path_factory.mktemp("wheel")
     offline = ["--no-index", "--no-deps", "--no-build-isolation"]
-    pip("wheel", *offline, "--wheel-dir", folder, folder / "source", cwd=folder)
+    pip("wheel", *offline, "--wheel-dir", folder, source, cwd=folder)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -183,3 +192,103 @@ def test_a_person_finds_the_licences(root):
     licence = (root / "LICENSE").read_text(encoding="utf-8")
     assert "MIT License" in licence and "LICENSE-lessons" in licence
     assert "creativecommons.org/licenses/by/4.0" in (root / "LICENSE-lessons").read_text("utf-8")
+
+
+# The first code cell of a notebook, where something is missing.
+
+BEFORE = """
+import json, sys
+
+
+class Absent:
+    def find_spec(name, path=None, target=None):
+        if name in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+places, absent = json.loads(sys.argv[1])
+sys.path[:0] = places
+sys.meta_path.insert(0, Absent)
+"""
+
+
+def python(code, places, absent=(), *, cwd):
+    """Run code in a Python with no packages but those in ``places``, less the ``absent`` ones."""
+    given = json.dumps([[str(place) for place in places], absent])
+    command = [sys.executable, "-S", "-I", "-c", BEFORE + code, given]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.fixture
+def others() -> list[str]:
+    """Where the packages of this Python are, torch among them."""
+    return [place for place in sys.path if place]
+
+
+@pytest.fixture(scope="module")
+def first_cell(root) -> str:
+    text = (root / "notebooks" / "01_mixtures.ipynb").read_text(encoding="utf-8")
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    return "".join(cells[0]["source"])
+
+
+def remedy(run) -> str:
+    """Return what a cell that stopped says to install; it named the interpreter first."""
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert run.stdout == f"Python {sys.version.split()[0]} at {sys.executable}\n"
+    said = r"No .+\. Run  %pip install (.+)  in a new cell, then restart\.\n"
+    assert re.fullmatch(said, run.stderr), run.stderr
+    return re.fullmatch(said, run.stderr)[1]
+
+
+@pytest.mark.parametrize("folder, project", [("notebooks", ".."), ("notebooks/solutions", "../..")])
+def test_where_the_package_is_missing_the_first_cell_says_so(
+    root, first_cell, others, folder, project
+):
+    stopped = python(first_cell, others, ["cfg_tutorial"], cwd=root / folder)
+    assert remedy(stopped) == f"--no-deps {project}", "torch is here, and must stay as it is"
+    for places in ([], [root]):
+        assert remedy(python(first_cell, places, cwd=root / folder)) == project
+
+
+def test_where_a_requirement_is_missing_the_first_cell_names_it(root, first_cell, others):
+    stopped = python(first_cell, [root, *others], ["safetensors"], cwd=root / "notebooks")
+    assert remedy(stopped) == "safetensors"
+
+
+NO_METADATA = """
+import importlib.metadata
+
+
+def version(name, real=importlib.metadata.version):
+    if name == "cfg-tutorial":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return real(name)
+
+
+importlib.metadata.version = version
+"""
+
+
+def test_where_the_package_is_found_but_not_installed_it_is_installed(root, first_cell, others):
+    stopped = python(NO_METADATA + first_cell, [root, *others], cwd=root / "notebooks")
+    assert remedy(stopped) == "--no-deps ..", "never a package of this name from elsewhere"
+
+
+def test_where_nothing_is_missing_the_first_cell_goes_on(root, first_cell, others):
+    run = python(first_cell + "\nprint(ct.guided)", [root, *others], cwd=root / "notebooks")
+    assert run.returncode == 0 and "function guided" in run.stdout, run.stderr
+
+
+def test_the_remedy_of_the_first_cell_leaves_torch_alone(source, first_cell, others, tmp_path):
+    folder, site = source / "notebooks", tmp_path / "site"
+    asked = shlex.split(remedy(python(first_cell, others, ["cfg_tutorial"], cwd=folder)))
+    offline = ["--no-index", "--no-build-isolation", "--target", site]
+    pip("install", *asked, *offline, cwd=folder)
+    new = {path.name.partition("-")[0] for path in site.iterdir()}
+    assert new - {"bin"} == {"cfg_tutorial"}
+    look = "import torch, {}; print(torch.__version__, torch.__file__, {}.__file__)"
+    before = python(look.format("json", "json"), others, ["cfg_tutorial"], cwd=folder).stdout
+    after = python(look.format("cfg_tutorial", "cfg_tutorial"), [site, *others], cwd=folder).stdout
+    assert after.split()[:2] == before.split()[:2] and len(before.split()) == 3
+    assert after.split()[2] == str(site / "cfg_tutorial" / "__init__.py")

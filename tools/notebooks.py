@@ -1,11 +1,13 @@
-"""Makes the notebooks from notebooks/src: the student's copy and the solved one, both executed.
+"""Makes the notebooks from notebooks/src and runs them: the student's copies and the solved ones.
 
     python tools/notebooks.py [names]            writes notebooks/ and notebooks/solutions/
     python tools/notebooks.py [names] --check    writes nothing, and says what would differ
 
-A source is a jupytext percent script. What stands between the lines `# BEGIN SOLUTION` and
-`# END SOLUTION` becomes `raise NotImplementedError` in the student's copy. Text that says
-"`label`: 0.1 to 0.2" promises that a cell above it prints label and a number in that range.
+A source is a jupytext percent script. A lesson's name starts with its number; any other source is a
+page, such as the index, which has no exercises and one copy, the student's. What stands between the
+lines `# BEGIN SOLUTION` and `# END SOLUTION` becomes `raise NotImplementedError` in the student's
+copy. Text that says "`label`: 0.1 to 0.2" promises that a cell above it prints label and a number
+in that range.
 """
 
 import argparse
@@ -66,6 +68,11 @@ def sources(names: list[str] | None = None) -> list[Path]:
         if not any(path.stem.startswith(name) for path in found):
             raise SystemExit(f"No notebook is called {name!r}: {[path.stem for path in found]}")
     return [p for p in found if not names or any(p.stem.startswith(name) for name in names)]
+
+
+def copies(source: Path) -> tuple[str, ...]:
+    """Return the copies of a source: of a lesson both, of a page, which has no solutions, one."""
+    return COPIES if source.stem[0].isdigit() else COPIES[:1]
 
 
 def target(source: Path, copy: str, folder: Path = FOLDER) -> Path:
@@ -280,7 +287,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="kernels at one time")
     args = parser.parse_args(arguments)
-    jobs = [(source, copy, args.check) for source in sources(args.names) for copy in COPIES]
+    jobs = [(source, copy, args.check) for source in sources(args.names) for copy in copies(source)]
     with ThreadPoolExecutor(min(args.workers, 2)) as pool:
         wrong = [fault for found in pool.map(lambda job: make(*job), jobs) for fault in found]
     print("\n".join(wrong) if wrong else "All is well.")

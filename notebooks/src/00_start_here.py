@@ -19,15 +19,18 @@
 
 # %%
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 print("Python", sys.version.split()[0], "at", sys.executable)
 try:
     import cfg_tutorial as ct
-except ImportError:
-    here = f'"{sys.executable}" -m pip install -e .'
-    raise SystemExit(
-        f"The package is missing here. Run  {here}  in the project's folder, then restart."
-    ) from None
+except ImportError as error:
+    what = ".." if Path("../pyproject.toml").exists() else "../.."  # the project's folder
+    lacks = (error.name or "cfg_tutorial").replace("-", "_")
+    if find_spec("torch"):  # keep the torch that is here: install what is missing, no more
+        what = f"--no-deps {what}" if lacks == "cfg_tutorial" else lacks
+    raise SystemExit(f"{error}. Run  %pip install {what}  in a new cell, then restart.") from None
 
 # %%
 import matplotlib.pyplot as plt

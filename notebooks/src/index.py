@@ -1,0 +1,95 @@
+# %% [markdown]
+# # What guidance buys, and what it costs: the notebooks
+#
+# ## How to use this page
+#
+# Open a notebook by its name and run its cells from top to bottom. Where it says **Predict**, write
+# your guess down before you run on. Under each exercise a cell checks your answer, and says what is
+# wrong with it. No later cell needs your answer, so you may skip an exercise and come back.
+#
+# Begin with 00. Then 01: the notebooks 02, 03 and 04 build on it, and can be read in any order. 05
+# puts all four kinds of data on one axis. Close a notebook and its kernel before you open the next:
+# each takes up to 1.5 GiB of memory. None needs a GPU, or a network once all is installed.
+#
+# ## The notebooks
+#
+# Minutes of code are measured: all cells once, training included, one thread, no GPU, while other
+# work ran beside it.
+#
+# | notebook | question | minutes to work through | minutes that the code runs | needs | exercises |
+# |---|---|---|---|---|---|
+# | [00_start_here](00_start_here.ipynb) | Does it run, and what will I see? | 15 | 0.5 | a little PyTorch; 1.5 GiB | 2: convert a scale · count what is lost |
+# | [01_mixtures](01_mixtures.ipynb) | What does guidance do to a known law? | 30 to 40 | 0.5 | a little PyTorch, what a density is | 3: write guidance · write label dropout · what does guidance cost? |
+# | [02_images](02_images.ipynb) | Does it happen on photographs too? | 30 to 40 | 1.6 | notebook 01; 1 GiB | 3: correct the counts · one step of the sampler · write the window |
+# | [03_text_tokens](03_text_tokens.ipynb) | Is it the same without noise levels? | 40 | 1.4 | notebook 01; 1.5 GiB | 3: guide words · repair the law · the loss |
+# | [04_audio](04_audio.ipynb) | Can you hear it? | 30 to 40 | 0.9 | notebook 01; 1.5 GiB; loudspeakers if you have them | 2: cents · two styles at once |
+# | [05_four_domains](05_four_domains.ipynb) | Is it one phenomenon? | 30 | 0.8 | notebook 00, better 01 to 04 as well; 1.5 GiB | 2: how many modes are there, really? · write the tilted law |
+
+# %% [markdown]
+# ## Which scale do you mean?
+#
+# Papers and libraries count from different zeros. This package, and this table, count so:
+#
+# | where | its number | no class at all | as trained | our `guidance_scale` 3 is |
+# |---|---|---|---|---|
+# | this package | s | 0 | 1 | 3 |
+# | Ho & Salimans, the first paper | w = s - 1 | -1 | 0 | 2 |
+# | diffusers, `guidance_scale` | s | 0 | 1 | 3 |
+# | EDM2 | s | 0 | 1 | 3 |
+# | MusicGen | s | 0 | 1 | 3 |
+# | LLaDA, `cfg_scale` | s - 1 | -1 | 0 | 2 |
+#
+# [Conventions](../docs/conventions.md) says the same of noise levels, tokens and measures.
+#
+# ## Where is what
+#
+# - **Solutions.** Solved copies, in the folder `solutions`:
+#   [00](solutions/00_start_here.ipynb), [01](solutions/01_mixtures.ipynb),
+#   [02](solutions/02_images.ipynb), [03](solutions/03_text_tokens.ipynb),
+#   [04](solutions/04_audio.ipynb), [05](solutions/05_four_domains.ipynb). All cells are as in the
+#   notebooks here, but for the exercises.
+# - **Teaching.** [A plan for one hour](../docs/teaching/one-hour.md) with a room of thirty.
+# - **Playground.** `cfg-tutorial playground` opens a page for this machine alone, with the sliders
+#   of all four kinds of data; the notebook `playground.ipynb`, beside this page, has the same.
+# - **Atlas.** `cfg-tutorial atlas --quick` draws the curves of the shipped networks into
+#   `atlas/index.html`, one file that needs no other; without `--quick` it trains them anew.
+# - **A question, or a wrong number?** [Contributing](../CONTRIBUTING.md) says how to tell us.
+#
+# ## Does it run here?
+#
+# The first cell says which Python runs the notebook. If it stops, do what it says. On a hosted
+# notebook, bring the whole project there first; the torch that is there stays as it is.
+
+# %%
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+print("Python", sys.version.split()[0], "at", sys.executable)
+try:
+    import cfg_tutorial as ct
+except ImportError as error:
+    what = ".." if Path("../pyproject.toml").exists() else "../.."  # the project's folder
+    lacks = (error.name or "cfg_tutorial").replace("-", "_")
+    if find_spec("torch"):  # keep the torch that is here: install what is missing, no more
+        what = f"--no-deps {what}" if lacks == "cfg_tutorial" else lacks
+    raise SystemExit(f"{error}. Run  %pip install {what}  in a new cell, then restart.") from None
+
+# %% [markdown]
+# The second lists what this machine lacks, each with its remedy. (Below is the answer of the
+# machine that made this page, until you run the cell on yours.)
+
+# %%
+import contextlib
+import io
+
+from IPython.display import Markdown
+
+from cfg_tutorial.app import doctor
+
+print("cfg_tutorial", ct.__version__)
+with contextlib.redirect_stdout(io.StringIO()) as said:
+    doctor.main()
+lines = said.getvalue().splitlines()
+problems = [line for line in lines if line.startswith("[problem]")]
+Markdown("\n\n".join(problems) or f"Nothing is missing: {len(lines) - 1} requirements are met.")
