@@ -11,7 +11,7 @@
 #
 # | | |
 # |---|---|
-# | time | 30 to 40 minutes to work through; the code runs for less than 1 minute |
+# | time | 30 to 40 minutes to work through; the code runs for about 1 minute |
 # | you know | Python and a little PyTorch; what a density is |
 # | you need | two cores, no GPU, no network |
 
@@ -306,7 +306,7 @@ for name, (curve, colour, at) in laws.items():
     ax.plot(s, curve, "--" if name == "tilted" else "-", color=colour)
     ax.text(*at, name, color=colour)
     ax.plot(few, variance.get(name, [torch.nan] * len(few)), "o", color=colour)
-ax.set(xlabel="guidance_scale", ylabel="variance of the samples", ylim=(0, 1.1))
+limits = ax.set(xlabel="guidance_scale", ylabel="variance of the samples", ylim=(0, 1.1))
 
 # %% [markdown]
 # *Figure (one dimension, one Gaussian each; lines are formulas, dots are 1,000 samples of 300
@@ -327,8 +327,8 @@ print(f"SDE, 18 steps, variance at scale 1: {short['SDE'][0]:.2f}")
 # laws. (It is proved by Bradley and Nakkiran, 2024, arXiv 2408.09000, where the formulas are.)
 #
 # Steps matter. In 18 of them the SDE is far too narrow even without guidance, where 1 is right:
-# `SDE, 18 steps, variance at scale 1`: 0.20 to 0.70. Compare samplers only when both have
-# converged.
+# `SDE, 18 steps, variance at scale 1`: 0.20 to 0.70. (The ODE is off the other way, and by
+# less.) Compare samplers only when both have converged.
 
 # %% [markdown]
 # ## A model that learned
@@ -453,7 +453,8 @@ for scale, x, y in zip(SCALES, aligned["exact"], modes["exact"], strict=True):
 # modes**. The network was told none of it, and yet you should see
 # `greatest gap up to scale 3`: 0.00 to 0.30 (in modes). At 5 and 8 it is on its own:
 # `greatest gap beyond`: 0.05 to 1.20. There guidance multiplies the difference of two predictions,
-# and with it the small errors in both. The shipped network, trained twice as long, leaves it less.
+# and with it the small errors in both. The shipped network, trained twice as long, strays
+# less here.
 #
 # The tilted curve looks close too. But the bars above have shown how different the modes behind it
 # are: never trust one number.
