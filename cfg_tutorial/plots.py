@@ -118,7 +118,7 @@ def plot_coverage(
         ax.set(xlabel=LABELS.get(against, against), ylabel=LABELS.get(measure, measure))
         ax.grid(alpha=0.25)
         if ax.get_legend_handles_labels()[0]:
-            ax.legend(fontsize=7, frameon=False)
+            ax.legend(fontsize=7, framealpha=0.85, edgecolor="none")  # a line may run behind it
     return figure
 
 
@@ -210,7 +210,7 @@ def plot_modes(
     figure, axes = plt.subplots(
         1,
         len(scales),
-        figsize=(3.6 * len(scales), 3.2),
+        figsize=(3.6 * len(scales), 3.4),
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -252,6 +252,7 @@ def plot_modes(
         ax.set_title(f"guidance_scale {scale:g}", fontsize=9)
         ax.set_xticks(places, modes, rotation=60, ha="right", fontsize=7)
     axes[0][0].set_ylabel("share of the class's samples")
-    axes[0][-1].legend(fontsize=7, frameon=False)
+    named = axes[0][-1].get_legend_handles_labels()
+    figure.legend(*named, loc="outside lower center", ncols=4, fontsize=7, frameon=False)
     figure.suptitle(title or domain, fontsize=10)
     return figure

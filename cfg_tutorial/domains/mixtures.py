@@ -354,11 +354,11 @@ class Mixtures(Domain):
             ax.scatter(at[:, 0], at[:, 1], s=4, color=colour, linewidths=0)
             centre = self.mixture.means[k]
             ax.annotate(
-                str(k), centre * 1.35, ha="center", va="center", color=colour, weight="bold"
+                str(k), centre * 1.45, ha="center", va="center", color=colour, weight="bold"
             )
         outside = x[mode < 0]
         ax.scatter(outside[:, 0], outside[:, 1], s=9, marker="x", color="#999999", linewidths=0.7)
-        reach = 1.5 * self.mixture.means.abs().max().item() + 2 * self.deviation
+        reach = 1.55 * self.mixture.means.abs().max().item() + 2 * self.deviation
         ax.set(
             xlim=(-reach, reach),
             ylim=(-reach, reach),

@@ -10,7 +10,7 @@
 #
 # | | |
 # |---|---|
-# | time | 15 minutes to work through; the code runs for less than one |
+# | time | 15 to 20 minutes to work through; the code runs for about one |
 # | you know | Python, a little PyTorch |
 # | you need | two cores, no GPU, no network; 1.5 GiB of memory |
 
@@ -45,36 +45,61 @@ MARKERS = {"mixtures": "o", "images": "s", "text": "^", "audio": "D"}
 #
 # A diffusion model makes a sample from noise, step by step. At each step it predicts the clean
 # sample. Trained with labels, and with the label hidden now and then, it can predict twice: once
-# knowing the class, `cond`, and once not knowing it, `uncond`. Classifier-free guidance walks from
-# one prediction to the other, and on:
-#
-# ```python
-# guided = uncond + scale * (cond - uncond)
-# ```
-#
+# knowing the class, `cond`, and once not knowing it, `uncond`. Classifier-free guidance starts at
+# `uncond`, walks to `cond`, and on in the same direction. Here with one number each:
+
+# %%
+uncond, cond = 0.2, 0.5
+for scale in (0, 1, 2, 3):
+    print(f"scale {scale}: {uncond + scale * (cond - uncond):.1f}")
+
+# %% [markdown]
 # Scale 0 ignores the class, scale 1 is the model as trained, and above 1 we go *beyond* what the
 # model believes, away from what it would make for no class in particular.
 #
-# ## The first curve
+# ## Modes and classes
 #
-# There are four data sets. Each has a few **modes**: eight heaps of points, eight garments, eight
-# topics of a review, twelve melodies with their instruments. A **class** is a habit: it likes some
-# modes, and has others seldom or never. Two numbers tell what guidance does to a class:
-#
-# - **alignment**: how sure one can be of the class on seeing a sample, on average;
-# - **effective modes**: how many modes are left, where a rare one counts less than a frequent one.
-#
-# **Predict:** from scale 1 to 8, will the effective modes become fewer, stay, or become more? Will
-# the four data sets agree?
+# There are four data sets. Each has a few **modes**, kinds of sample: eight heaps of points, eight
+# garments, eight topics of a review, twelve melodies with their instruments. A **class** chooses
+# among the modes by weights of its own. In `images` the classes are two wardrobes:
 
 # %%
-my_guess = "..."
+images = ct.load("images")
+print(f"{'':<9}{'summer':>8}{'winter':>8}   p(summer | mode)")
+for mode, summer, winter in zip(images.mode_names, *images.mode_weights.tolist(), strict=True):
+    print(f"{mode:<9}{summer:>8.2f}{winter:>8.2f}{summer / (summer + winter):>11.2f}")
+
+# %% [markdown]
+# Most garments are in both wardrobes, so a sandal says little about its wardrobe, and a T-shirt
+# says much. Two numbers tell what guidance does to samples of a class:
+#
+# - **alignment**: the mean of the last column over the samples. How sure can one be of the class
+#   that was asked for, on seeing what kind of sample came out?
+# - **effective modes**: how many modes are left; one that is rare counts for less than one that is
+#   frequent, and eight equally frequent ones count 8.
+#
+# ## The first curve
+#
+# **Predict.** Choose, press *Keep my prediction*, and run on. When the numbers are there, come back
+# and press *Show what was measured*.
+
+# %%
+ct.predict(
+    "From scale 1 to scale 8, the effective modes of a class become ...",
+    ["fewer in all four data sets", "fewer in some of the four", "fewer in none of the four"],
+    lambda: (
+        "fewer in all four data sets"
+        if all(lost)
+        else ("fewer in some of the four" if any(lost) else "fewer in none of the four")
+    ),
+    "A data set counts as losing modes if more than a twentieth of them is gone.",
+)
 
 # %%
 SCALES = [0, 1, 2, 3, 5, 8]
 largest_first = ["audio", "text", "images", "mixtures"]  # takes less memory so
 table = ct.sweep(largest_first, SCALES, seeds=[0], source="shipped", n=200, progress=False)
-means = table[table.label == "mean"]
+means = table[table.label == "mean"]  # over the classes
 
 
 def curve(domain, measure):
@@ -98,7 +123,7 @@ for ax in (left, right):
     ax.set(xlabel="guidance_scale (0 none, 1 conditional)", xticks=SCALES)
 left.set(ylabel="alignment, mean p(class | mode)", ylim=(0, 1), title="what it buys")
 right.set(ylabel="effective modes / those at scale 1", ylim=(0, None), title="what it costs")
-left.legend(frameon=False)
+legend = left.legend(frameon=False)
 
 # %% [markdown]
 # *Figure (shipped networks, 200 samples a scale): left, alignment rises with the scale in all four
@@ -109,25 +134,56 @@ left.legend(frameon=False)
 
 # %%
 print("share of effective modes left at scale 8")
-for domain in COLOURS:
-    modes = curve(domain, "effective_modes")
-    print(f"{domain}, left at scale 8: {modes[8.0] / modes[1.0]:.2f}")
+left_at_8 = {
+    d: curve(d, "effective_modes")[8.0] / curve(d, "effective_modes")[1.0] for d in COLOURS
+}
+for domain, share in left_at_8.items():
+    print(f"{domain}, left at scale 8: {share:.2f}")
+lost = [share < 0.95 for share in left_at_8.values()]
 
 # %% [markdown]
 # You should see `mixtures, left at scale 8`: 0.28 to 0.45; `images, left at scale 8`: 0.28 to 0.45;
-# `text, left at scale 8`: 0.33 to 0.52; `audio, left at scale 8`: 0.50 to 0.72.
+# `text, left at scale 8`: 0.33 to 0.52; `audio, left at scale 8`: 0.50 to 0.72. Go back to your
+# prediction.
 #
 # This is the package in one picture: **guidance buys alignment, and pays with coverage.** It is
-# often said that guidance makes samples more diverse. Within a class, it does the reverse.
+# often said that guidance makes samples more diverse. Within a class, it does the reverse here.
+#
+# Why should the one cost the other? Look at the table of the wardrobes again, and end the sentence:
 
 # %%
-my_explanation = "what a mode has in common with other classes makes it lose when ..."
+my_explanation = "asked more firmly for summer, the model makes fewer sneakers, because ..."
+
+# %% [markdown]
+# ## Turn the scale yourself
+#
+# Move `guidance_scale`, or press the player beside it, and watch the bars: each is a mode's share
+# of the samples, and the line across it marks what the class itself would give that mode. Which
+# modes go first, and does the heaviest one, mode 0, gain?
+
+# %%
+ct.explore("mixtures")
+
+# %% [markdown]
+# *Figure (400 samples of class 0 at guidance_scale 3; with a kernel, a slider moves it): left, the
+# points, coloured and numbered by mode around a ring; right, each mode's share of the samples, with
+# a line at the class's own weight. Modes 4 to 7, which are more often of the other class, have
+# lost most or all of their share. Mode 1 has about twice its weight. Mode 0, the heaviest, has not
+# gained.*
+#
+# That the heaviest mode does not gain has a reason, which notebook 01 is about. In the cell above,
+# `"images"`, `"text"` and `"audio"` work as well (they take longer to open), and
+# `cfg-tutorial playground`, typed in a terminal, has all four in one page.
+#
+# The widget names two more numbers. **Mode coverage** is the share of the class's modes that are
+# still there: you write it in exercise 2. **Validity** is the share of samples that belong to any
+# mode at all.
 
 # %% [markdown]
 # ## The control that must fail
 #
-# At scale 0 nobody asks for a class, so no class can be favoured: alignment must be the prior, 1/2
-# with two classes and 1/4 with four. If it were higher, our measure would be deceiving us.
+# At scale 0 nobody asks for a class, so asking cannot succeed: alignment must be what guessing
+# gives, 1/2 with two classes and 1/4 with four. If it were higher, our measure would deceive us.
 
 # %%
 for domain in COLOURS:
@@ -163,7 +219,7 @@ for ax, part, scale in zip(axes, x.split(300), (1, 8), strict=True):
 # %% [markdown]
 # *Figure: 300 points of class 0 at each scale, modes numbered around a ring. Left, scale 1: most
 # points are at modes 0, 1 and 2, some at all others. Right, scale 8: most are at mode 1, a few at
-# modes 0 and 2, and the other modes are empty.*
+# modes 0 and 2, and the other modes are empty, or nearly so.*
 
 # %%
 domain, x = both("images", 8)
@@ -177,10 +233,14 @@ figure = domain.show(x)
 # %%
 domain, x = both("text", 8)
 figure = domain.show(x)
+for top, scale in ((0.98, 1), (0.47, 8)):
+    figure.text(0.99, top, f"scale {scale}", ha="right", va="top", fontsize=9)
+line = figure.axes[0].axhline(0.487, color="#888888", linewidth=0.8)
 
 # %% [markdown]
-# *Figure: sixteen generated sentences of the class "good", each after its topic. The first eight
-# are at scale 1 and have five topics; the last eight are at scale 8, and nearly all are on food.*
+# *Figure: sixteen generated sentences of the class "good", each after its topic. The first eight,
+# above the line, are at scale 1 and have five topics; the last eight are at scale 8, and nearly all
+# are on food.*
 
 # %%
 domain, x = both("audio", 4)
@@ -207,12 +267,14 @@ figure = domain.show(x, label=0)
 #
 # ## Exercise 1: convert a scale
 #
-# `source` and `target` are "ours", "Ho & Salimans", "diffusers", "EDM2", "MusicGen" or "LLaDA".
+# A paper says 2.5: what is that in the library that you use? `source` and `target` are one of
+# "ours", "Ho & Salimans", "diffusers", "EDM2", "MusicGen" and "LLaDA" each. Hint: convert to ours
+# first, and from there to the target.
 
 
 # %%
 def my_convert(value, source, target):
-    """Return, in the convention of target, the scale that is value in that of source."""
+    """Return the scale, as target counts it, that source calls value (a float)."""
     # BEGIN SOLUTION
     from_zero = ("Ho & Salimans", "LLaDA")
     ours = value + 1 if source in from_zero else value
@@ -229,7 +291,9 @@ ct.check.convert_scale(my_convert)
 # Effective modes are smooth; **mode coverage** is blunt, and easy to explain: the share of the
 # class's modes that are still there. `counts` says how many samples each mode has, `weights` how
 # often the class has it. A mode is covered if it has at least a quarter of the samples that its
-# weight promises. Modes of weight 0 are not the class's, and count neither way.
+# weight promises: in 100 samples, weight .2 promises 20, and 5 are enough. Modes of weight 0 are
+# not the class's, and count neither way. Hint: the mean of a tensor of True and False, as numbers,
+# is a share.
 
 
 # %%
@@ -244,6 +308,9 @@ def my_coverage(counts, weights):
 # %%
 ct.check.mode_coverage(my_coverage)
 
+# %% [markdown]
+# The package counts in the same way. Here is its mode coverage in the sweep from above:
+
 # %%
 print("scale   " + "".join(f"{domain:>10}" for domain in COLOURS))
 for scale in SCALES:
@@ -251,6 +318,10 @@ for scale in SCALES:
     print(f"{scale:<8}" + "".join(f"{share:>10.2f}" for share in covered))
 
 # %% [markdown]
+# At scale 1 all modes are there, or all but one that chance missed (audio has 50 samples a class).
+# At scale 8 between a third and a half of them are. At scale 0 audio misses some: about half of
+# what is made there lies in modes that the class does not have, so its own get less than promised.
+#
 # ## Play
 #
 # Change the data set, the class, the scale. From which scale on could *you* name the class?

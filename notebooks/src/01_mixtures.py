@@ -11,7 +11,7 @@
 #
 # | | |
 # |---|---|
-# | time | 30 to 40 minutes to work through; the code runs for less than 1 minute |
+# | time | 30 to 40 minutes to work through; the code runs for about 1 minute |
 # | you know | Python and a little PyTorch; what a density is |
 # | you need | two cores, no GPU, no network |
 
@@ -44,7 +44,8 @@ BLACK, BLUE, SKY, RED, GREEN = "#000000", "#0072B2", "#56B4E9", "#D55E00", "#009
 # %% [markdown]
 # ## A law we know
 #
-# Two classes **share** eight modes and weigh them in opposite order. So a mode never settles
+# A **law** is a probability distribution; a **mode** is one of the heaps that it is made of. Our
+# two classes **share** eight modes and weigh them in opposite order. So a mode never settles
 # which class a point is from; it only makes one class more likely. The layout matters, and we
 # shall say it under every figure: here the modes stand on a **ring**, in order of weight. Mode 0
 # is the heaviest of class 0, mode 7 the heaviest of class 1, and on the ring they are neighbours.
@@ -52,11 +53,12 @@ BLACK, BLUE, SKY, RED, GREEN = "#000000", "#0072B2", "#56B4E9", "#D55E00", "#009
 # %%
 domain = ct.load("mixtures", layout="ring")
 batch = domain.data(2000, seed=0)
-figure, axes = plt.subplots(1, 2, figsize=(7, 3.5))
+figure, axes = plt.subplots(1, 2, figsize=(7, 3.5), layout="constrained")
 for label, ax in enumerate(axes):
     domain.show(batch.x[batch.label == label], ax=ax)
     ax.set_title(f"data of class {label}")
 print("weights of class 0:", domain.mode_weights[0].tolist())
+print("weights of class 1:", domain.mode_weights[1].tolist())
 
 # %% [markdown]
 # *Figure (ring, in order of weight): two panels of eight coloured clusters on a circle, numbered
@@ -65,7 +67,8 @@ print("weights of class 0:", domain.mode_weights[0].tolist())
 #
 # A **model** in this package is a function `(x, sigma, label) -> x0`: given a noisy point, the
 # noise's standard deviation and a class, it returns the clean point that it expects. One more
-# label, `null_label`, means "no class given". `domain.exact()` is the exact such function.
+# label, `null_label`, means "no class given". `domain.exact()` is the exact such function, found
+# from the formula of the eight Gaussians and not by training.
 
 # %%
 model = domain.exact()
@@ -76,13 +79,16 @@ for label in (0, 1, model.null_label):
     print(name, "expects x0 near", [round(v, 2) for v in x0[0].tolist()])
 
 # %% [markdown]
-# Three labels, three expectations. Guidance makes one prediction of two of them.
+# Three labels, three expectations for one noisy point: class 0 expects it higher up, where its
+# heavy modes are, class 1 lower down, and without a class it is something between. Guidance makes
+# one prediction of two of them.
 
 # %% [markdown]
 # ## Exercise 1: write guidance
 #
 # `guidance_scale` is 0 for the prediction without a class (`uncond`), 1 for the one with it
-# (`cond`), and above 1 you go on past `cond` in the same direction, in a straight line.
+# (`cond`), and above 1 you go on past `cond` in the same direction, in a straight line. Hint: if
+# `uncond` is 2 and `cond` is 3, scale 2 gives 4.
 # (Some papers count from the conditional end; their $w$ is our scale minus 1.)
 
 
@@ -108,13 +114,27 @@ ct.source(ct.guide)
 # `ct.guided(model, scale)` does this at every step. What it returns is a model again, so it can
 # be sampled, measured, or guided once more.
 #
+# A **sampler** begins with pure noise and takes the noise away in steps, from one `sigma` to the
+# next smaller one. At each step it asks the model for `x0` and moves the point some way towards it.
+# If nothing else is random, the path is that of a differential equation (an **ODE**), and equal
+# noise ends in equal samples. Such is the default here; another kind comes later.
+#
 # ## Predict first
 #
-# Mode 0 holds .30 of class 0, more than any other. **What share will it hold at scale 3?**
-# Write down your guess and your reason before you run on.
+# Mode 0 holds .30 of class 0, more than any other. Choose, press *Keep my prediction*, give
+# yourself a reason, and run on. Come back when shares are printed below.
 
 # %%
-my_guess = "its share goes from .30 to ... because ..."
+ct.predict(
+    "At scale 1 mode 0 holds .30 of the samples of class 0. At scale 3 it holds ...",
+    ["more than .33", ".27 to .33, about as much", "less than .27"],
+    lambda: (
+        "more than .33"
+        if share_at_3[0] > 0.33
+        else ("less than .27" if share_at_3[0] < 0.27 else ".27 to .33, about as much")
+    ),
+    "Why, is what the bars below are about.",
+)
 
 # %%
 SCALES = [0, 1, 1.5, 2, 3, 5, 8]
@@ -123,7 +143,7 @@ SCALES = [0, 1, 1.5, 2, 3, 5, 8]
 def sample_all(model, domain=domain, n=1000):
     """Return n samples of class 0 at each scale, the same n noises at all of them."""
     scales = torch.tensor(SCALES).repeat_interleave(n)
-    rows = torch.arange(n).repeat(len(SCALES))
+    rows = torch.arange(n).repeat(len(SCALES))  # row i has noise i, whatever its scale
     x = domain.sample(ct.guided(model, scales), 0, n=len(rows), rows=rows, progress=False)
     return x.split(n)
 
@@ -143,7 +163,13 @@ figure.tight_layout()
 # eight clusters are full, at 1 they thin out from 0 to 7, at 3 clusters 5 to 7 are nearly empty,
 # at 8 most points sit in cluster 1 and a few in 0 and 2.*
 #
-# Same noise, same class, one number turned up, and most of the ring is gone. Now measure it.
+# Same noise, same class, one number turned up, and most of the ring is gone. Now measure it:
+#
+# - **alignment**: mean p(class | mode) of the samples, that is, how sure one can be of the class on
+#   seeing the mode.
+# - **coverage**: share of the class's modes that still get a quarter of what they should.
+# - **effective modes**: exp(entropy) of the modes' shares, 8 for eight equal modes, 1 for one.
+# - **valid**: share of samples that belong to any mode.
 
 # %%
 exact = [domain.measure(x, 0) for x in exact_samples]
@@ -157,20 +183,28 @@ print(f"alignment at scale 0: {exact[0].alignment:.3f}")
 print(f"alignment at scale 1: {exact[1].alignment:.3f}")
 
 # %% [markdown]
-# - **alignment**: mean p(class | mode) of the samples. **coverage**: share of the class's modes
-#   that still get a quarter of what they should. **effective modes**: exp(entropy) of the modes'
-#   shares, 8 for eight equal modes, 1 for one.
 # - **The control that must fail.** At scale 0 the model is never told the class, so its samples
 #   must not know it: the prior of two equal classes is .5, and you should see
 #   `alignment at scale 0`: 0.46 to 0.54. Were it higher, the measure would leak the label.
 # - At scale 1 the class's own value is .698; you should see `alignment at scale 1`: 0.66 to 0.73.
+#
+# And which modes are left at scale 3?
+
+# %%
+counts = exact[SCALES.index(3)].mode_counts
+share_at_3 = (counts / counts.sum()).tolist()
+for mode, share in enumerate(share_at_3):
+    print(f"mode {mode}, share at scale 3: {share:.3f}")
 
 # %% [markdown]
+# You should see `mode 0, share at scale 3`: 0.19 to 0.27. Now go back to your prediction.
+#
 # ## What the books say, and what comes out
 #
-# Guidance is often said to sample the **tilted law** $p(x|c)^{s}\,p(x)^{1-s}$. For our modes it is
-# known in closed form. So is the law that guided samples really follow here, if the sampler makes
-# no error: the package follows the flow itself (`exact_law`). Put both beside the class.
+# Guidance is often said to sample the **tilted law** $p(x|c)^{s}\,p(x)^{1-s}$: the class's law,
+# times $(p(x|c)/p(x))^{s-1}$, a bonus for points that speak for the class. The shares that it gives
+# our modes are known in closed form (`tilted_law`). So are the shares that the ODE arrives at if
+# its steps are infinitely small (`exact_law`). Put both beside the class.
 
 # %%
 tilted, guided = domain.tilted_law(3, 0), domain.exact_law(3, 0)
@@ -191,9 +225,21 @@ print(f"mode 1, guided: {guided[1]:.3f}")
 # class gives it.*
 #
 # You should see `mode 0, tilted law`: 0.44 to 0.47, `mode 0, guided`: 0.22 to 0.25, and
-# `mode 1, guided`: 0.41 to 0.45. Guidance **abandons the heaviest mode**. Mode 0 has the other
-# class's favourite for a neighbour, and guidance pushes away from wherever the other class is. Was
-# your guess on the tilted side? Most are.
+# `mode 1, guided`: 0.41 to 0.45. Guidance **abandons the heaviest mode**, and our samples above
+# agree with its law, not with the tilted one. Mode 0 has the other class's favourite for a
+# neighbour, and guidance pushes away from wherever the other class is. Was your prediction on the
+# tilted side?
+#
+# Move `guidance_scale` below, from 1 up, and watch the bar of mode 0: at which scale does it begin
+# to shrink? Then take class 1: which mode is abandoned there, and whose neighbour is it?
+
+# %%
+ct.explore(domain, domain.exact())
+
+# %% [markdown]
+# *Figure (ring; exact model, 400 samples of class 0 at guidance_scale 3; with a kernel, a slider
+# moves it): left, the points; right, each mode's share, with a line at the class's own weight. Mode
+# 0 is below its line, modes 1 and 2 are far above theirs, and modes 4 to 7 have lost most or all.*
 
 # %%
 my_explanation = "mode 1 wins over mode 0 because ..."
@@ -202,9 +248,13 @@ my_explanation = "mode 1 wins over mode 0 because ..."
 # ## The sampler changes the law
 #
 # Why is "guidance samples the tilted law" false? Strip the problem down to one dimension: no class
-# is $N(0, 2)$, the class is $N(1, 1)$. Then three answers exist in closed form: the tilted law's
-# variance, the one that the ODE samplers reach, and the one that the SDE (ancestral) sampler
-# reaches. A model is any callable, so we write this one by hand.
+# is $N(0, 2)$, the class is $N(1, 1)$. Here three answers exist in closed form: the tilted law's
+# variance, the one that the ODE reaches, and the one that an **SDE** reaches, a sampler that takes
+# away more noise at each step than it should and adds fresh noise to make up for it. Without
+# guidance both samplers arrive at the same law.
+#
+# A model is any callable, so we write this one by hand. What a Gaussian expects of a noisy point is
+# a mean of the point and its own centre, weighted by their variances:
 
 
 # %%
@@ -226,22 +276,28 @@ class TwoGaussians:
 # %%
 my_guess = "wider / narrower / the same, because ..."
 
+# %% [markdown]
+# 1,000 samples at each of six scales, in 300 steps (`sigmas`) from noise of standard deviation 400.
+# That noise is not drawn: we take its 1,000 quantiles, so that only the SDE is left to chance.
+
 # %%
 few, n = [1, 1.5, 2, 3, 4, 5], 1000
 scales, rows = torch.tensor(few).repeat_interleave(n), torch.arange(n).repeat(len(few))
-sigmas = ct.karras_sigmas(300, sigma_min=0.01, sigma_max=400.0)
 start = 400 * torch.special.ndtri((torch.arange(n) + 0.5) / n)[rows, None]
 toy = ct.guided(TwoGaussians(), scales)
-
-# %%
 label = torch.zeros(len(rows), dtype=torch.long)
-*_, ode = ct.sample_heun(toy, start, sigmas, label)
-*_, sde = ct.sample_ancestral(toy, start, sigmas, label, rows=rows)
-variance = {
-    name: [part.var().item() for part in x.split(n)] for name, x in {"ODE": ode, "SDE": sde}.items()
-}
+
+
+def variances(num_steps):
+    """Return the variance of the samples at each of ``few`` scales, {"ODE": ..., "SDE": ...}."""
+    sigmas = ct.karras_sigmas(num_steps, sigma_min=0.01, sigma_max=400.0)
+    *_, ode = ct.sample_heun(toy, start, sigmas, label)
+    *_, sde = ct.sample_ancestral(toy, start, sigmas, label, rows=rows)
+    return {k: [p.var().item() for p in x.split(n)] for k, x in {"ODE": ode, "SDE": sde}.items()}
+
 
 # %%
+variance = variances(300)
 s = torch.linspace(1, 5, 100)
 laws = {
     "tilted": (2 / (1 + s), RED, (4.4, 0.41)),
@@ -253,23 +309,29 @@ for name, (curve, colour, at) in laws.items():
     ax.plot(s, curve, "--" if name == "tilted" else "-", color=colour)
     ax.text(*at, name, color=colour)
     ax.plot(few, variance.get(name, [torch.nan] * len(few)), "o", color=colour)
-ax.set(xlabel="guidance_scale", ylabel="variance of the samples", ylim=(0, 1.1))
-print(f"ODE, variance at scale 3: {variance['ODE'][3]:.2f}")
-print(f"SDE, variance at scale 3: {variance['SDE'][3]:.2f}")
+limits = ax.set(xlabel="guidance_scale", ylabel="variance of the samples", ylim=(0, 1.1))
 
 # %% [markdown]
 # *Figure (one dimension, one Gaussian each; lines are formulas, dots are 1,000 samples of 300
 # steps): variance falls with the scale for all three, slowest for the tilted law, fastest for the
-# ODE, with the SDE between.*
-#
+# ODE, with the SDE between. The dots lie on the lines of the ODE and the SDE.*
+
+# %%
+print(f"ODE, variance at scale 3: {variance['ODE'][3]:.2f}")
+print(f"SDE, variance at scale 3: {variance['SDE'][3]:.2f}")
+short = variances(18)
+print(f"ODE, 18 steps, variance at scale 1: {short['ODE'][0]:.2f}")
+print(f"SDE, 18 steps, variance at scale 1: {short['SDE'][0]:.2f}")
+
+# %% [markdown]
 # At scale 3 the formulas say .25 for the ODE, .39 for the SDE and .50 for the tilted law; you
 # should see `ODE, variance at scale 3`: 0.24 to 0.26 and `SDE, variance at scale 3`: 0.32 to 0.44
 # (noise enters its samples at every step, so they scatter more). Same model, same scale, three
-# laws.
+# laws. (It is proved by Bradley and Nakkiran, 2024, arXiv 2408.09000, where the formulas are.)
 #
-# Steps matter: with 18 of them an SDE sampler is far too narrow even without guidance, so compare
-# samplers only when both have converged. (The difference is proved by Bradley and Nakkiran, 2024,
-# arXiv 2408.09000.)
+# Steps matter. In 18 of them the SDE is far too narrow even without guidance, where 1 is right:
+# `SDE, 18 steps, variance at scale 1`: 0.20 to 0.70. (The ODE is off the other way, and by
+# less.) Compare samplers only when both have converged.
 
 # %% [markdown]
 # ## A model that learned
@@ -279,6 +341,9 @@ print(f"SDE, variance at scale 3: {variance['SDE'][3]:.2f}")
 # the network learns to do without.
 #
 # ### Exercise 2: write label dropout
+#
+# Each label has a chance of its own. Hint: `torch.rand(n)` gives n numbers between 0 and 1, and
+# `torch.where(condition, a, b)` takes from `a` where the condition is true, else from `b`.
 
 
 # %%
@@ -296,8 +361,9 @@ ct.check.drop_labels(my_drop_labels)
 # %% [markdown]
 # ### The training loop, all of it
 #
-# Take clean points `x0`, add noise of a random size, ask the network for `x0` back, and compare.
-# The weight makes errors at all noise levels count alike.
+# Take clean points `x0`, add noise of a random size `sigma`, ask the network for `x0` back, and
+# compare. Much noise makes great errors; the weight, in which `spread` is the standard deviation of
+# the data, makes errors at all noise levels count about alike.
 
 
 # %%
@@ -317,7 +383,7 @@ def train(train_steps):
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, train_steps)
     for step in trange(train_steps, desc="training", ascii=True, ncols=78):
-        batch = domain.data(256, seed=step, stratified=True)
+        batch = domain.data(256, seed=step, stratified=True)  # each mode in its exact share
         label = ct.drop_labels(batch.label, p_uncond=0.15, null_label=model.null_label)
         loss = loss_of(model, batch.x, label)
         optimizer.zero_grad()
@@ -383,14 +449,15 @@ for scale, x, y in zip(SCALES, aligned["exact"], modes["exact"], strict=True):
 # %% [markdown]
 # *Figure (ring, in order of weight; 1,000 samples a scale): left, effective modes fall from nearly
 # 8 at scale 0 to between 1.5 and 3 at scale 8; the learned curves lie on the exact one up to scale
-# 3 and leave it a little after. Right, the same against alignment, the scale written at each exact
-# point.*
+# 3 and leave it a little after, downwards. The tilted law's curve, dashed, stays near the exact
+# one. Right, the same against alignment, the scale s written at each exact point.*
 #
 # This is the picture of the whole course: **to the right you gain alignment, downwards you lose
 # modes**. The network was told none of it, and yet you should see
 # `greatest gap up to scale 3`: 0.00 to 0.30 (in modes). At 5 and 8 it is on its own:
 # `greatest gap beyond`: 0.05 to 1.20. There guidance multiplies the difference of two predictions,
-# and with it the small errors in both. Training longer helps: look at the shipped one.
+# and with it the small errors in both. The shipped network, trained twice as long, strays
+# less here.
 #
 # The tilted curve looks close too. But the bars above have shown how different the modes behind it
 # are: never trust one number.
@@ -402,8 +469,9 @@ my_explanation = "at scale 8 errors weigh more than at scale 1 because ..."
 # ## Exercise 3: what does guidance cost?
 #
 # Guidance asks the network twice. But not always: at which scales is one answer enough? Write a
-# guided prediction that never runs a row that it does not need. The model counts its rows. Use
-# `ct.guide` for the formula.
+# guided prediction that calls `model(x, level, label)` only as often as that one scale needs; the
+# check counts the calls' rows. Hint: `torch.full_like(label, model.null_label)` is the label "no
+# class" for every row, and `ct.guide(cond, uncond, scale)` is the formula.
 
 
 # %%
@@ -450,27 +518,38 @@ figure, ax = plt.subplots(figsize=(6, 3.4))
 for (name, weights), colour in zip(contrast.items(), (GREEN, BLUE), strict=True):
     other = ct.load("mixtures", mode_weights=weights)
     found = [other.measure(x, 0) for x in sample_all(other.exact(), other)]
-    modes = [r.effective_modes for r in found]
-    ax.plot(SCALES, modes, "o-", color=colour)
-    ax.text(8.2, modes[-1], f"modes {name}", color=colour, va="center")
-    print(f"modes {name}, effective modes at scale 8: {modes[-1]:.2f}")
-limits = ax.set(xlabel="guidance_scale", ylabel="effective modes (of 8)", xlim=(0, 11))
+    kept = [r.effective_modes for r in found]
+    ax.plot(SCALES, kept, "o-", color=colour)
+    ax.text(8.2, kept[-1], f"modes {name}", color=colour, va="center")
+    print(f"modes {name}, effective modes at scale 8: {kept[-1]:.2f}")
+ax.set(xlabel="guidance_scale", ylabel="effective modes (of 8)")
+limits = ax.set(xlim=(0, 11), xticks=[0, 1, 2, 3, 5, 8])
 
 # %% [markdown]
 # *Figure (ring; exact models, 1,000 samples a scale): a flat line at 8 where modes say nothing; the
 # other falls from 8 without a label to 4 at scale 1 and on to about 2 at scale 8.*
-#
+
+# %%
+print("modes say everything, shares of modes 0 to 3")
+for scale in (1, 3, 8):
+    shares = other.exact_law(scale, 0)[:4].tolist()
+    print(f"scale {scale}:", " ".join(f"{share:.2f}" for share in shares))
+
+# %% [markdown]
 # Where modes say nothing, the two predictions agree and there is nothing to scale: you should see
 # `modes say nothing, effective modes at scale 8`: 7.80 to 8.00. Where they say everything, guidance
 # cannot buy alignment any more (it is 1 at scale 1) and **still** throws modes away: you should see
 # `modes say everything, effective modes at scale 8`: 2.00 to 2.60. The tilted law would keep all
-# four for ever. Modes 0 and 3 border the other class, and guidance flees the border.
+# four for ever. Modes 0 and 3 border the other class, and it is they that go: guidance flees the
+# border.
 
 # %% [markdown]
 # ## Play
 #
 # Change anything: the scale, the layout (`"ring"`, `"grid"`, `"line"`), the label, a window such as
-# `ct.interval(5.0, lo=0.2, hi=1.6)` in place of the number. Which change keeps the most modes?
+# `ct.interval(5.0, lo=0.2, hi=1.6)` in place of the number, which guides only while the noise level
+# is between `lo` and `hi`. Which change keeps the most modes, and how much alignment does it give
+# up? (The slider above has the window too, as *guided levels*.)
 
 # %%
 layout, scale, label = "grid", 4.0, 0
@@ -484,7 +563,9 @@ title = ax.set_title(
 )
 
 # %% [markdown]
-# *Figure (eight modes on a grid; exact model): 1,000 samples of class 0 at scale 4.*
+# *Figure (eight modes on a grid, three rows from 0 to 7; exact model): 1,000 samples of class 0 at
+# scale 4. Only the lowest row, modes 0 to 2, has points, and mode 0 in the corner has most: here
+# the heaviest mode is far from the other class, and keeps its place.*
 
 # %% [markdown]
 # ## Take away
@@ -496,8 +577,9 @@ title = ax.set_title(
 # 3. Guided samples do not follow $p(x|c)^{s}\,p(x)^{1-s}$, and which law they do follow depends on
 #    the sampler.
 #
-# **Limits.** A plane exaggerates: in many dimensions guidance distorts less. Eight equal Gaussians
-# on a ring are one layout of many, and the steepness of the curve is that of *our* weights. One
-# training run is one run: the atlas (`make atlas`) draws bands over several.
+# **Limits.** A plane exaggerates: in many dimensions guidance distorts less (arXiv 2502.07849,
+# 2602.00716). Eight equal Gaussians on a ring are one layout of many, and the steepness of the
+# curve is that of *our* weights. One training run is one run: the atlas (`make atlas`) draws bands
+# over several.
 #
 # **What next.** `02_images` asks the same of photographs, where no formula knows the answer.
