@@ -1,6 +1,8 @@
 """The notebooks: their shape, their copies, and that they run; and the tool that makes them."""
 
+import base64
 import importlib.util
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("notebook_tool", ROOT / "tools" / "notebooks.py")
@@ -100,6 +103,7 @@ def test_the_kept_copy_reads_well_where_nothing_runs(source, copy, kept):
     assert tool.faults(kept, copy) == []
     assert tool.target(source, copy).stat().st_size < tool.MOST_SIZE * 1e6
     assert "widgets" not in kept.metadata
+    assert "jupyter.widget" not in nbformat.writes(kept), "a view or a state without its kernel"
     assert all(cell.metadata == {} for cell in kept.cells)
     pictures = 0
     for cell, after in zip(kept.cells, kept.cells[1:], strict=False):
@@ -188,6 +192,36 @@ def test_what_differs_from_run_to_run_is_taken_out():
     assert output.text == "training: 100%|####| 2/2 loss 0.5\nat .../python\n"
     assert output.name == "stdout"
     assert notebook.cells[0].metadata == {} and notebook.metadata == {}
+
+
+def picture(size=(3, 2)):
+    file = io.BytesIO()
+    Image.new("RGB", size, "red").save(file, format="png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    "twin", [{"image/png": picture()}, {"text/markdown": "**A?**\n\n- yes\n- no"}]
+)
+@pytest.mark.parametrize("kind", ["execute_result", "display_data"])
+def test_a_widget_leaves_its_twin(twin, kind):
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "a1", "version_major": 2}}
+    data = {"text/plain": "Explorer of mixtures"} | twin | view
+    numbered = {"execution_count": 7} if kind == "execute_result" else {}
+    notebook = new_notebook(
+        cells=[new_code_cell("1", outputs=[new_output(kind, data, **numbered)])]
+    )
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    tool.tidy(notebook)
+    (output,) = notebook.cells[0].outputs
+    assert set(output.data) == {"text/plain"} | set(twin)
+    assert output.data["text/plain"] == "Explorer of mixtures"
+    assert output.data.get("text/markdown") == twin.get("text/markdown")
+    if "image/png" in twin:
+        kept = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+        assert kept.size == (3, 2) and kept.convert("RGB").getpixel((1, 1)) == (255, 0, 0)
+    assert output.get("execution_count") == (1 if numbered else None)
+    assert "jupyter.widget" not in nbformat.writes(notebook)
 
 
 def test_a_warning_is_not_taken_for_progress():

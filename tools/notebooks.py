@@ -37,6 +37,7 @@ STUB = r'\1raise NotImplementedError("your turn")\n'
 CHECK = re.compile(r"^ct\.check\.\w+\(", re.M)
 RANGE = re.compile(r"`([^`]+)`:\s(-?[\d.]+) to (-?\d+(?:\.\d+)?)")
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+WIDGET = "application/vnd.jupyter.widget-view+json"
 COLOUR_CODE = re.compile("\x1b\\[[0-9;]*m")
 PROGRESS = re.compile(r"^([^:|]+: +100%\|[^|]*\| \d+/\d+) \[[^\],]*, [^\],]*(?:, )?([^\]]*)\]$")
 
@@ -134,6 +135,8 @@ def tidy(notebook: Any) -> None:
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = count
+            if WIDGET in output.get("data", {}):  # its kernel is gone; what stands beside it stays
+                del output.data[WIDGET]
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = _shrink(output.data["image/png"])
                 output.metadata = nbformat.from_dict({})
