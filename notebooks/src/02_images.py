@@ -346,8 +346,8 @@ def my_interval(level, scale, lo, hi):
 ct.check.interval(my_interval)
 
 # %% [markdown]
-# The package has it as `ct.interval(scale, lo, hi)`; it goes where a scale goes. First the two ends:
-# scale 8 early only, then late only.
+# The package has it as `ct.interval(scale, lo, hi)`; it goes where a scale goes. First the two
+# ends: scale 8 early only, then late only.
 
 # %%
 ends = {"early": ct.interval(8.0, lo=5.0, hi=160.0), "late": ct.interval(8.0, lo=0.0, hi=0.5)}
@@ -410,8 +410,8 @@ weak = domain.train(seed=0, train_steps=400)
 # of garments that the samples reproduce, 1 if every garment has its own share, .8 if a fifth of the
 # law is lost. We take the mean of both classes.
 #
-# **Predict:** the weak network has not yet learned to listen well to its label. At which scale, from
-# 1 to 2, does it come nearest to its class? At which the shipped network, and the exact model?
+# **Predict:** the weak network has not yet learned to listen well to its label. At which scale,
+# from 1 to 2, does it come nearest to its class? At which the shipped network, and the exact model?
 
 # %%
 my_guess = "weak: ..., shipped: ..., exact: ..., because ..."

@@ -136,8 +136,8 @@ ct.predict(
 )
 
 # %% [markdown]
-# By hand: with both places hidden, the model's answer for a place is the *marginal* law of its word,
-# whatever the other word. The word that comes first is drawn from that, guided; the second as
+# By hand: with both places hidden, the model's answer for a place is the *marginal* law of its
+# word, whatever the other word. The word that comes first is drawn from that, guided; the second as
 # above. Half of the time the left place comes first, half of the time the right one. (`tilt` is the
 # tilted law before it is divided by its sum.)
 
@@ -239,9 +239,10 @@ my_explanation = "bb is drawn too seldom then, because the draw of its first wor
 
 # %% [markdown]
 # <details><summary>One answer</summary>... does not know what can follow. After a b, class 0 says b
-# again with .75 and the language with .4; after an a, it says a with .83 against .6. The second step
-# has more to multiply up behind a b, so its sum is greater, and the text's weight says so. (Where
-# the right word comes first it is the other way round, and the two do not quite cancel.)</details>
+# again with .75 and the language with .4; after an a, it says a with .83 against .6. The second
+# step has more to multiply up behind a b, so its sum is greater, and the text's weight says so.
+# (Where the right word comes first it is the other way round, and the two do not quite
+# cancel.)</details>
 
 # %% [markdown]
 # ## Sentences
@@ -276,9 +277,9 @@ for state in ct.sample_unmask(ct.guided(model, 3.0), hidden, levels, torch.tenso
 # Words come in random order, one a step. Once a noun is there, the other must be of its topic; once
 # both judgements are there, so is the choice of *and* or *but*.
 #
-# **Predict:** food has .30 of the good reviews. If the topic were the only word, guidance would give
-# it .45 at scale 3, the tilted law. What will guided sentences give it: more than that, less, or
-# the same? (You find out below the next figure.)
+# **Predict:** food has .30 of the good reviews. If the topic were the only word, guidance would
+# give it .45 at scale 3, the tilted law. What will guided sentences give it: more than that, less,
+# or the same? (You find out below the next figure.)
 
 # %%
 my_guess = "..., because ..."
@@ -385,8 +386,9 @@ for scale, r in zip(SCALES, exact, strict=True):
 # it is pushed: a word that cannot follow is forbidden in both predictions.
 #
 # Guided sentences follow neither law. The weights of Exercise 2 take them to one of the two: which?
-# (Unequal weights have a price. The last line prints the *effective sample size*, $(\sum w)^2 / \sum
-# w^2$, as a share of the samples: so many samples of equal weight would be worth as much.)
+# (Unequal weights have a price. The last line prints the *effective sample size*,
+# $(\sum w)^2 / \sum w^2$, as a share of the samples: so many samples of equal weight would be worth
+# as much.)
 
 # %%
 n = 4000
@@ -418,16 +420,16 @@ my_explanation = "food came out below the topic's tilted law because the judgeme
 # %% [markdown]
 # ## A model that learned
 #
-# The network is `BertForMaskedLM` of the library transformers, made small from a configuration:
-# 0.1 million parameters, nothing is downloaded. The class is a token before the sentence; "no class"
-# is one token more.
+# The network is `BertForMaskedLM` of the library transformers, made small from a configuration: 0.1
+# million parameters, nothing is downloaded. The class is a token before the sentence; "no class" is
+# one token more.
 #
 # ### Exercise 3: the loss
 #
-# Hide a random number of places, from 1 to all L, and ask for the hidden words. A row that hides few
-# can err at few, so each of its errors counts more: the loss of a row is **(L / number masked) times
-# the sum of -log p over its masked places**. In the mean over all numbers masked, that is what it
-# costs to reveal the row one place after the other, in nats.
+# Hide a random number of places, from 1 to all L, and ask for the hidden words. A row that hides
+# few can err at few, so each of its errors counts more: the loss of a row is **(L / number masked)
+# times the sum of -log p over its masked places**. In the mean over all numbers masked, that is
+# what it costs to reveal the row one place after the other, in nats.
 #
 # *Hint: `masked` is True where a word is hidden, so `masked.sum(1)` is the number masked.*
 
@@ -523,8 +525,8 @@ for i, scale in enumerate(scales.tolist()):
 # One word a step is eight calls of the model. Two shortcuts are common: reveal several words at
 # once, and reveal first the places where the likeliest word has the greatest probability
 # (`order="confidence"`). Test both with the exact model **at scale 1**, without any guidance, where
-# it should give the class itself. (Words revealed together may fit no sentence. The exact model then
-# goes on as if nothing were seen, and the sentence ends invalid.)
+# it should give the class itself. (Words revealed together may fit no sentence. The exact model
+# then goes on as if nothing were seen, and the sentence ends invalid.)
 #
 # **Predict:** which of the two loses validity, and which loses topics?
 
@@ -612,7 +614,8 @@ print(f"good, asked for food at scale 3: {prompted.law.posterior(x)[:, 0].mean()
 # %% [markdown]
 # You should see `good, asked for food at scale 3`: 0.915 to 0.955, so *good* came along. The tilted
 # law would have left it at .909, for $p(x|food)/p(x)$ is the same for all food sentences. It is the
-# order again: a judgement that is drawn before the topic is pushed towards what reviews of food say.
+# order again: a judgement that is drawn before the topic is pushed towards what reviews of food
+# say.
 #
 # ## A rival from left to right
 #
@@ -658,8 +661,8 @@ print(f"tilted law of the topic alone: {TOPIC[4]:.2f}, of the whole sentence: {W
 # If you guide a language model of transformers, you need not write any of this: `generate` takes a
 # `guidance_scale`, with our convention (1 is the plain prompt). Does it do the same? The network
 # inside our model is a plain `GPT2LMHeadModel`, so we can call it. Its vocabulary holds a mask, a
-# padding and the prompt tokens too: they must be suppressed. The reference, our "no class", is given
-# as `negative_prompt_ids`.
+# padding and the prompt tokens too: they must be suppressed. The reference, our "no class", is
+# given as `negative_prompt_ids`.
 
 # %%
 net, words = rival.net.transformer, ordered.law.vocab_size
@@ -744,9 +747,9 @@ print(f"topics that the ramp saves: {kept['ramp'] - kept['constant']:.2f}")
 # %% [markdown]
 # At about equal accuracy (`constant, accuracy`: 0.93 to 0.97, `ramp, accuracy`: 0.93 to 0.97) the
 # ramp keeps a little more of the topics: `topics that the ramp saves`: 0.00 to 0.40, a tenth of a
-# topic over five seeds (`benchmarks/ramps.py`). But look at alignment, which sees topics only: there
-# the ramp bought less. It moves the dose from topics to judgements, and whether that is a gain
-# depends on what you wanted.
+# topic over five seeds (`benchmarks/ramps.py`). But look at alignment, which sees topics only:
+# there the ramp bought less. It moves the dose from topics to judgements, and whether that is a
+# gain depends on what you wanted.
 #
 # ## Play
 #
