@@ -129,7 +129,7 @@ print(f"real photographs that are valid: {domain.measure(fresh.x, 0).validity:.3
 # %% [markdown]
 # `as read, outside the two`: 0.015 to 0.060, garments that are not there at all; you should see
 # `corrected counts outside the two`: 0.000 to 0.015. (The last line is the other error of the
-# instrument: it calls one or two in a hundred real photographs invalid,
+# instrument: it calls about one in a hundred real photographs invalid,
 # `real photographs that are valid`: 0.970 to 1.000.)
 #
 # ## What the model sees
@@ -392,8 +392,8 @@ print(f"{inside} of {len(levels)} steps are guided")
 # **Compare methods at equal alignment, never at equal scale.**
 #
 # Something remains: at about equal alignment, `all levels at scale 5, saturation`: 0.05 to 0.13
-# becomes `window at scale 8, saturation`: 0.02 to 0.08, and a step outside the window asks the
-# network once, not twice.
+# becomes `window at scale 8, saturation`: 0.02 to 0.08. And it is cheaper: a step outside the
+# window asks the network once, not twice.
 #
 # ## A weak model
 #
@@ -446,7 +446,7 @@ for i in (0, 3):
 # *Figure (mean of both classes, 150 samples each a scale): left, alignment rises for all three, and
 # the dotted line is the class's own; the weak network's rises least. Right, captured mass: the
 # exact model's is highest at scale 1 and falls at once, those of the two networks are a little
-# lower at 1, stay level at first, and fall after.*
+# lower at 1, stay level at first, and fall after. (This axis does not begin at 0.)*
 #
 # - The exact model has nothing to mend, and pays from the start:
 #   `exact, change of captured mass from scale 1 to 1.5`: -0.10 to -0.01.
