@@ -452,8 +452,8 @@ for i in (0, 3):
 #   `exact, change of captured mass from scale 1 to 1.5`: -0.10 to -0.01.
 # - The networks begin lower: there is something to mend. Up to about 1.5 guidance costs them little
 #   that we can see: `weak, change of captured mass from scale 1 to 1.5`: -0.03 to 0.07. The weak
-#   one needs a greater scale for the same alignment, `weak less exact, alignment at scale 2`:
-#   -0.08 to 0.00.
+#   one needs a greater scale for the same alignment:
+#   `weak less exact, alignment at scale 2`: -0.08 to 0.00.
 #
 # Published curves of large networks have this shape: nearest to the data at a scale just above 1,
 # and nearer to 1 the better the network. But mind the size of it: with 300 samples a point, .02 of

@@ -117,7 +117,7 @@ print(f"second word b after a, guided: {guided_word[1]:.5f}")
 print(f"second word b after a, tilted law: {(tilt[0] / tilt[0].sum())[1]:.5f}")
 
 # %% [markdown]
-# They agree to the last digit: for one hidden word, guided sampling **is** the tilted law, $p(b|a,
+# They agree to the last digit shown: for one hidden word, guided sampling **is** the tilted law, $p(b|a,
 # c)^s\,p(b|a)^{1-s}$ divided by its sum. (In notebook 01, on continuous points, neither sampler
 # reached it.)
 #
@@ -187,9 +187,9 @@ print(f"tilted law, share of aa: {by_hand['tilted'][0]:.4f}")
 # aa and a little less bb. Both at once is far off: .31 of ab, which class 0 says one time in ten
 # and the tilted law hardly ever.*
 #
-# You should see `one at a time, share of aa`: 0.660 to 0.693 and `both at once, share of aa`: 0.443
-# to 0.483, while the tilted law has .6614. Two words drawn at once do not know of each other. And
-# even one at a time the law is not the tilted one, by a little.
+# You should see `one at a time, share of aa`: 0.660 to 0.693 and `both at once, share of aa`:
+# 0.443 to 0.483, while the tilted law has .6614. Two words drawn at once do not know of each other.
+# And even one at a time the law is not the tilted one, by a little.
 #
 # ## Exercise 2: repair the law
 #
@@ -797,9 +797,9 @@ for scale in (1.0, 5.0):
 
 # %% [markdown]
 # The initials hardly change (`scale 1.0, effective initials`: 14.5 to 17.5,
-# `scale 5.0, effective initials`: 13.0 to 17.0). The names do: `scale 1.0, different names`: 215 to
-# 280 of 500, `scale 5.0, different names`: 135 to 205. Coverage is coverage *of the modes that you
-# count*. Guidance took what we did not look at.
+# `scale 5.0, effective initials`: 13.0 to 17.0). The names do: of 500 samples,
+# `scale 1.0, different names`: 215 to 280, `scale 5.0, different names`: 135 to 205. Coverage is
+# coverage *of the modes that you count*. Guidance took what we did not look at.
 
 # %% [markdown]
 # ## Take away

@@ -233,8 +233,8 @@ for scale, r in ((0, learned[0]), (1, learned[1]), (8, learned[-1])):
 #   1 is no merit: it plays all twelve phrases, half of them not A's.)
 # - At scale 1 the model plays what the style plays: `validity at scale 1`: 0.97 to 1.00,
 #   `effective phrases at scale 1`: 4.50 to 5.30 of six.
-# - At scale 8 clips are as valid as ever and more typical of the style (`alignment at scale 8`:
-#   0.74 to 0.83), and `effective phrases at scale 8`: 2.50 to 3.40.
+# - At scale 8 clips are as valid as ever and more typical of the style,
+#   `alignment at scale 8`: 0.74 to 0.83, and `effective phrases at scale 8`: 2.50 to 3.40.
 
 
 # %%
@@ -434,8 +434,9 @@ for s, x in draw(players.exact(), [0, 1, 8], players, n=300).items():
     print(f"scale {s}, phrases: {r.effective_modes:.2f}")
 
 # %% [markdown]
-# One in four notes is on the right instrument at scale 0, `scale 0, right instrument`: 0.17 to
-# 0.33, and nearly all are at scale 1. And at scale 8 nine tenths of the phrases are still there:
+# One in four clips is on the right instrument at scale 0,
+# `scale 0, right instrument`: 0.17 to 0.33, and nearly all are at scale 1. And at scale 8 nine
+# tenths of the phrases are still there:
 # `scale 1, phrases`: 8.7 to 9.8, `scale 8, phrases`: 7.5 to 9.3, where style A kept six tenths.
 # (Not all: this model knows 125 clips of a phrase on an instrument, and 125 clips are no perfect
 # law.) **Guidance costs the modes that tell the class less well than others do.** Where all tell
