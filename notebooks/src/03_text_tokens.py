@@ -117,9 +117,9 @@ print(f"second word b after a, guided: {guided_word[1]:.5f}")
 print(f"second word b after a, tilted law: {(tilt[0] / tilt[0].sum())[1]:.5f}")
 
 # %% [markdown]
-# They agree to the last digit shown: for one hidden word, guided sampling **is** the tilted law, $p(b|a,
-# c)^s\,p(b|a)^{1-s}$ divided by its sum. (In notebook 01, on continuous points, neither sampler
-# reached it.)
+# They agree to the last digit shown: for one hidden word, guided sampling **is** the tilted law,
+# $p(b|a, c)^s\,p(b|a)^{1-s}$ divided by its sum. (In notebook 01, on continuous points, neither
+# sampler reached it.)
 #
 # **Predict:** now both words are hidden, and there are two ways to go on: reveal one place, chosen
 # at random, and then the other; or reveal both at once. Choose, keep your choice, and run on to the
@@ -522,11 +522,12 @@ for i, scale in enumerate(scales.tolist()):
 #
 # ## Faster, or surest first
 #
-# One word a step is eight calls of the model. Two shortcuts are common: reveal several words at
-# once, and reveal first the places where the likeliest word has the greatest probability
-# (`order="confidence"`). Test both with the exact model **at scale 1**, without any guidance, where
-# it should give the class itself. (Words revealed together may fit no sentence. The exact model
-# then goes on as if nothing were seen, and the sentence ends invalid.)
+# One word a step is eight calls of the model. Two recipes are common: reveal several words at once,
+# which is faster; and draw a word at every masked place but keep only those of which the model was
+# surest (`order="confidence"`), which should make fewer mistakes. Test both with the exact model
+# **at scale 1**, without any guidance, where it should give the class itself. (Words revealed
+# together may fit no sentence. The exact model then goes on as if nothing were seen, and the
+# sentence ends invalid.)
 #
 # **Predict:** which of the two loses validity, and which loses topics?
 
