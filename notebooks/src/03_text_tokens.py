@@ -13,9 +13,12 @@
 #
 # | | |
 # |---|---|
-# | time | 40 minutes to work through; the code runs for about 1.5 minutes |
+# | time | 30 to 40 minutes to work through; the code runs for about 2 minutes |
 # | you know | notebook 01: scale, alignment, coverage, the tilted law |
 # | you need | two cores, no GPU, no network; 1.5 GiB of memory |
+#
+# Three sections are *for the curious*: nothing after them needs them, so leave them out on a first
+# reading if time is short.
 
 # %% [markdown]
 # This cell says which Python runs the notebook. If it stops, do what it says.
@@ -49,21 +52,22 @@ RED, GREEN, PINK = "#D55E00", "#009E73", "#CC79A7"
 # ## Two places, four rows
 #
 # A language of two words, a and b. A text has two places, so there are four texts: aa, ab, ba, bb.
-# `p_c` is the law of the class that we want, `p_u` the law without a class. Rows of the table:
-# first word; columns: second word.
+# `p_c` is the law of the class that we want, class 0. `p_u` is the law without a class, the mean of
+# class 0 and one other class. Rows of a table: first word; columns: second word.
 
 # %%
 p_c = torch.tensor([[0.5, 0.1], [0.1, 0.3]], dtype=torch.float64)
 p_u = torch.tensor([[0.3, 0.2], [0.3, 0.2]], dtype=torch.float64)
 texts = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
-laws = torch.stack([p_c.flatten(), (2 * p_u - p_c).flatten()])  # p_u is the mean of both classes
+laws = torch.stack([p_c.flatten(), (2 * p_u - p_c).flatten()])  # of both classes
 toy = ct.TokenMixture(torch.nn.functional.one_hot(texts, 2), laws)
 
 # %% [markdown]
-# In place of noise there is a **mask** `_`: a place whose word is hidden. A model of tokens is
-# called like every model here, `(tokens, level, label)`. The level is the share of masked places,
-# and the answer is a log-probability of each word at each place. Ask it with both places hidden,
-# and with an a in the first.
+# In place of noise there is a **mask** `_`: a place whose word is hidden. A sampler starts with all
+# places masked and reveals them. A model of tokens (words, as numbers) is called like every model
+# here, `(tokens, level, label)`. The level is the share of masked places, and the answer is a
+# log-probability of each word at each place. Ask it with both places hidden, and with an a in the
+# first.
 
 # %%
 A, MASK = 0, toy.mask_token
@@ -75,7 +79,8 @@ for name, c in (("class 0 ", label), ("no class", torch.full_like(label, toy.nul
     print("after a:", [round(p, 3) for p in answer[1, 1].tolist()])
 
 # %% [markdown]
-# After an a, the class thinks a second a more likely (.833) than the language does (.6).
+# While nothing is seen, class and language expect the same second word. After an a, the class
+# thinks a second a more likely (.833) than the language does (.6). Guidance lives on that.
 #
 # ## Exercise 1: guide words
 #
@@ -83,6 +88,8 @@ for name, c in (("class 0 ", label), ("no class", torch.full_like(label, toy.nul
 # uncond)`. But words have a trap that points do not have. A word that cannot come has probability
 # 0 and log-probability `-inf`, and `-inf - -inf` is not a number. A word that *either* prediction
 # forbids shall stay forbidden.
+#
+# *Hint: `t.isneginf()` says where, and `t.masked_fill(where, -torch.inf)` forbids.*
 
 
 # %%
@@ -99,8 +106,8 @@ ct.check.token_guide(my_guide)
 
 # %% [markdown]
 # The package does this inside `ct.guided`, the same function as for points and pictures. The sum of
-# the guided probabilities is no longer 1, so the sampler divides by it. Keep that sum in mind: we
-# shall need it.
+# the guided probabilities is no longer 1, so the sampler divides by it before it draws. Keep that
+# sum in mind: we shall need it.
 #
 # **One place hidden.** The first word is a. Compare the guided second word with what the tilted law
 # says of it.
@@ -113,19 +120,29 @@ print(f"second word b after a, guided: {guided_word[1]:.5f}")
 print(f"second word b after a, tilted law: {(tilt[0] / tilt[0].sum())[1]:.5f}")
 
 # %% [markdown]
-# They agree to the last digit: for one hidden word, guided sampling **is** the tilted law, $p(b|a,
-# c)^s\,p(b|a)^{1-s}$ divided by its sum. (In notebook 01, on continuous points, neither sampler
-# reached it.)
+# They agree to the last digit shown: for one hidden word, guided sampling **is** the tilted law,
+# $p(b|a, c)^s\,p(b|a)^{1-s}$ divided by its sum. (In notebook 01, on continuous points, neither
+# sampler reached it.)
 #
-# **Predict:** now both words are hidden. We reveal one at random, then the other. Is the law of the
-# texts still the tilted law? And if both are revealed at once?
+# **Predict:** now both words are hidden, and there are two ways to go on: reveal one place, chosen
+# at random, and then the other; or reveal both at once. Choose, keep your choice, and run on to the
+# figure. Then come back here and press *Show what was measured*.
 
 # %%
-my_guess = "one at a time: ...; both at once: ... because ..."
+WAYS = ["both ways", "one at a time, but not both at once", "neither way"]
+ct.predict(
+    "Both words are hidden, the scale is 3. Which way gives the tilted law of the four texts?",
+    WAYS,
+    lambda: WAYS[sum((law - by_hand["tilted"]).abs().max() > 0.01 for law in shares.values())],
+    "Words drawn at once do not know of each other, and a word that is drawn first does not know "
+    "what can follow it.",
+)
 
 # %% [markdown]
-# By hand: the first word to come is drawn from the *guided marginal* of its place, the second as
-# above. Half of the time the left place comes first, half of the time the right one.
+# By hand: with both places hidden, the model's answer for a place is the *marginal* law of its
+# word, whatever the other word. The word that comes first is drawn from that, guided; the second as
+# above. Half of the time the left place comes first, half of the time the right one. (`tilt` is the
+# tilted law before it is divided by its sum.)
 
 # %%
 left = p_c.sum(1) ** s * p_u.sum(1) ** (1 - s)
@@ -170,18 +187,21 @@ print(f"tilted law, share of aa: {by_hand['tilted'][0]:.4f}")
 # %% [markdown]
 # *Figure: shares of the four texts at scale 3; bars are computed by hand, diamonds are 10,000
 # samples and sit on the bars. One word at a time comes close to the tilted law, with a little more
-# aa and a little less bb. Both at once is far off: .31 of ab, which the class hardly ever says.*
+# aa and a little less bb. Both at once is far off: .31 of ab, which class 0 says one time in ten
+# and the tilted law hardly ever.*
 #
-# You should see `one at a time, share of aa`: 0.660 to 0.693 and `both at once, share of aa`: 0.443
-# to 0.483, while the tilted law has .6614. Two words drawn at once do not know of each other. And
-# even one at a time the law is not the tilted one, by a little.
+# You should see `one at a time, share of aa`: 0.660 to 0.693 and `both at once, share of aa`:
+# 0.443 to 0.483, while the tilted law has .6614. Two words drawn at once do not know of each other.
+# And even one at a time the law is not the tilted one, by a little.
 #
 # ## Exercise 2: repair the law
 #
 # Where does the difference come from? At each step the sampler divided by a sum and forgot it. The
-# product of a text's sums is its **weight**: exactly what the text should have counted. With
-# `weights=True` the sampler hands its logarithm out. Which law do the samples follow if each counts
-# by its weight?
+# product of a text's sums is its **weight**: what the text should have counted. We have already
+# drawn with `weights=True`, so the sampler handed out the weights' logarithms. Let every sample
+# count by its weight in place of 1. Which shares do the four texts have then?
+#
+# *Hint: `torch.bincount(text, weights=..., minlength=4)` sums the weights of each text.*
 
 
 # %%
@@ -207,23 +227,34 @@ for i, name in enumerate(["aa", "ab", "ba", "bb"]):
 gap = (repaired - by_hand["tilted"]).abs().max()
 print(f"greatest gap after the repair: {gap:.3f}")
 print(f"mean weight: {weight.mean():.3f}, and the tilted law sums to {tilt.sum():.3f}")
+alike = drawn["both at once"][1].exp()
+print(f"weights of both at once: from {alike.min():.3f} to {alike.max():.3f}")
+print(f"share of bb where the left word comes first: {left_first[1, 1]:.3f}")
 
 # %% [markdown]
 # You should see `greatest gap after the repair`: 0.000 to 0.015. The weights know one thing more:
-# their mean is the sum $Z$ of $p_c^s\,p_u^{1-s}$ over all texts, 2.1 here. You should see
-# `mean weight`: 2.07 to 2.13. (Both at once cannot be repaired so: all its weights are alike.)
+# their mean is the sum of $p_c^s\,p_u^{1-s}$ over all texts, before the division, 2.1 here. You
+# should see `mean weight`: 2.07 to 2.13. (Both at once cannot be repaired so: its weights are all
+# alike.) Where the left word comes first, bb is drawn far too seldom. Finish the sentence:
 
 # %%
-my_explanation = "a text that begins with a word that fits on its own, but not with ..., counts ..."
+my_explanation = "bb is drawn too seldom then, because the draw of its first word ..."
+
+# %% [markdown]
+# <details><summary>One answer</summary>... does not know what can follow. After a b, class 0 says b
+# again with .75 and the language with .4; after an a, it says a with .83 against .6. The second
+# step has more to multiply up behind a b, so its sum is greater, and the text's weight says so.
+# (Where the right word comes first it is the other way round, and the two do not quite
+# cancel.)</details>
 
 # %% [markdown]
 # ## Sentences
 #
-# Now a language with a grammar. A review has eight words: determiner, thing, verb, judgement, and
-# or but, determiner, part, judgement. Its **class** is *good* or *bad*. Its **mode** is the topic,
-# one of eight; good reviews are mostly of food, bad ones mostly of coats, with the weights of
-# notebook 01. Each of the two judgements fits its class with probability .7, and the conjunction
-# must agree with both.
+# Now a language with a grammar. A review has eight words: determiner, thing, verb, judgement, *and*
+# or *but*, determiner, part of the thing, judgement. Its **class** is *good* or *bad*. Its **mode**
+# is the topic, one of eight; good reviews are mostly of food, bad ones mostly of coats, with the
+# weights of notebook 01. Each of the two judgements fits its class with probability .7. Where they
+# agree the review says *and*, else *but*.
 
 # %%
 domain = ct.load("text")
@@ -235,8 +266,8 @@ figure = domain.show(batch.x[batch.label == 0][:8], label=0)
 # film, hotel and food most often. Some good reviews hold bad words: each of the two judgements is
 # wrong with probability .3.*
 #
-# The grammar is finite, so `domain.exact()` knows every conditional and needs no training. Watch
-# one guided sentence appear, word by word.
+# The grammar is finite, so `domain.exact()` can work out the law of any hidden word, given those
+# that are seen, and needs no training. Watch one guided sentence appear, word by word.
 
 # %%
 model = domain.exact()
@@ -246,10 +277,12 @@ for state in ct.sample_unmask(ct.guided(model, 3.0), hidden, levels, torch.tenso
     print(domain.decode(state)[0])
 
 # %% [markdown]
-# After the first noun all else must agree with it. Words come in random order, one a step.
+# Words come in random order, one a step. Once a noun is there, the other must be of its topic; once
+# both judgements are there, so is the choice of *and* or *but*.
 #
-# **Predict:** food has .30 of the good reviews. The tilted law gives it .45 at scale 3. What will
-# guided sentences give it: more than that, less, or the same?
+# **Predict:** food has .30 of the good reviews. If the topic were the only word, guidance would
+# give it .45 at scale 3, the tilted law. What will guided sentences give it: more than that, less,
+# or the same? (You find out below the next figure.)
 
 # %%
 my_guess = "..., because ..."
@@ -297,7 +330,8 @@ print(f"effective topics at scale 8: {exact[-1].effective_modes:.2f}")
 #
 # ## Two tilted laws
 #
-# Which law would that be, $p(x|c)^{s}\,p(x)^{1-s}$? There are two candidates, and they differ:
+# Do these numbers follow the tilted law $p(x|c)^{s}\,p(x)^{1-s}$? There are two such laws, and they
+# differ:
 #
 # - the tilted law of the **topic alone**, `domain.tilted_law`: the reference of the other domains;
 # - the tilted law of the **whole sentence**, `domain.whole_law`, summed up topic by topic. The
@@ -354,7 +388,10 @@ for scale, r in zip(SCALES, exact, strict=True):
 # It is the picture of the other notebooks. And the exact model never speaks nonsense, however far
 # it is pushed: a word that cannot follow is forbidden in both predictions.
 #
-# Guided sentences follow neither law. The weights take them to one of the two.
+# Guided sentences follow neither law. The weights of Exercise 2 take them to one of the two: which?
+# (Unequal weights have a price. The last line prints the *effective sample size*,
+# $(\sum w)^2 / \sum w^2$, as a share of the samples: so many samples of equal weight would be worth
+# as much.)
 
 # %%
 n = 4000
@@ -370,26 +407,34 @@ print(f"food, tilted law of the whole sentence: {domain.whole_law(3, 0)[0]:.3f}"
 print(f"the weights are worth {weight.sum() ** 2 / (weight**2).sum() / n:.2f} of the samples")
 
 # %% [markdown]
-# You should see `food, guided`: 0.405 to 0.450 and `food, guided and repaired`: 0.375 to 0.425, and
-# the whole sentence's .398. The repair has a price: unequal weights are worth fewer samples, about
-# .78 of them here and about half at scale 5. In long texts they are worth next to nothing.
+# You should see `food, guided`: 0.405 to 0.450 and `food, guided and repaired`: 0.375 to 0.425, the
+# whole sentence's .398. The weights are worth about three quarters of the samples,
+# `the weights are worth`: 0.65 to 0.90. A weight is a product of one factor a word, so the longer
+# the text, the fewer samples hold nearly all of it. Finish the sentence:
 
 # %%
 my_explanation = "food came out below the topic's tilted law because the judgements ..."
 
 # %% [markdown]
+# <details><summary>One answer</summary>... tell the class too. Where a good judgement is already
+# there, the class is half settled: the predictions with and without it differ less on the topic, so
+# guidance moves the topic less.</details>
+
+# %% [markdown]
 # ## A model that learned
 #
-# The learner's model is `BertForMaskedLM` of the library transformers, made small from a
-# configuration: 0.1 million parameters, nothing is downloaded. The class is a token before the
-# sentence; "no class" is one token more.
+# The network is `BertForMaskedLM` of the library transformers, made small from a configuration: 0.1
+# million parameters, nothing is downloaded. The class is a token before the sentence; "no class" is
+# one token more.
 #
 # ### Exercise 3: the loss
 #
 # Hide a random number of places, from 1 to all L, and ask for the hidden words. A row that hides
-# only a few shows few errors, so what they cost counts more. The loss of a row is **(L / number
-# masked) times the sum of -log p over its masked places**. In the mean over all numbers it is the
-# cost of revealing the row one place after the other, a bound on its -log p in nats.
+# few can err at few, so each of its errors counts more: the loss of a row is **(L / number masked)
+# times the sum of -log p over its masked places**. In the mean over all numbers masked, that is
+# what it costs to reveal the row one place after the other, in nats.
+#
+# *Hint: `masked` is True where a word is hidden, so `masked.sum(1)` is the number masked.*
 
 
 # %%
@@ -430,7 +475,7 @@ print(f"entropy {entropy:.2f} nats, loss of the exact model: {cost['exact']:.2f}
 print(f"learned above exact, in nats: {cost['learned'] - cost['exact']:.3f}")
 
 # %% [markdown]
-# You should see `learned above exact, in nats`: -0.01 to 0.08. At scale 1 the network is nearly
+# You should see `learned above exact, in nats`: -0.01 to 0.08. Unguided, the network is nearly
 # perfect.
 #
 # **Predict:** where will its topics leave the exact curve, and what will become of validity?
@@ -460,7 +505,8 @@ print(f"validity at scale 8, learned: {bert[-1].validity:.3f}")
 #
 # ## Follow a sentence
 #
-# A row's luck depends on its number only. So the same sentence can be followed from scale to scale.
+# A row's luck (the order of its places, and the draws) depends on its number only. So one sentence
+# can be followed from scale to scale.
 
 # %%
 few = [1, 3, 8]
@@ -473,16 +519,23 @@ for i, scale in enumerate(scales.tolist()):
     figure.text(1.0, (17.5 - i) * line, f"scale {scale}", fontsize=8, va="center")
 
 # %% [markdown]
-# *Figure: six sentences, each at scales 1, 3 and 8, one under the other. Topics change to film and
-# then to food, which has nearly all of scale 8; most bad judgements become good ones; many other
-# words stay as they were.*
+# *Figure: six sentences, each at scales 1, 3 and 8, one under the other. Topics change, to film or
+# food at scale 3 and to food at scale 8; most bad judgements become good ones; many other words
+# stay as they were.*
 #
 # ## Faster, or surest first
 #
-# One word a step is eight calls. Two tempting shortcuts: reveal several words at once, and reveal
-# those words first that the model is surest of. Test both **at scale 1**, where the exact model
-# should give the class itself. (Words revealed together may make a beginning that no sentence has;
-# the exact model then takes it to say nothing, and the sentence ends invalid.)
+# One word a step is eight calls of the model. Two recipes are common: reveal several words at once,
+# which is faster; and draw a word at every masked place but keep only those of which the model was
+# surest (`order="confidence"`), which should make fewer mistakes. Test both with the exact model
+# **at scale 1**, without any guidance, where it should give the class itself. (Words revealed
+# together may fit no sentence. The exact model then goes on as if nothing were seen, and the
+# sentence ends invalid.)
+#
+# **Predict:** which of the two loses validity, and which loses topics?
+
+# %%
+my_guess = "several at once: ...; surest first: ..."
 
 # %%
 surest = functools.partial(ct.sample_unmask, order="confidence")
@@ -515,14 +568,14 @@ limits = ax.set(xlabel="topic", ylabel="share of sentences at scale 1")
 # the class. Surest first, food has about half of the sentences and the last topics nearly none.*
 #
 # - Several at once breaks the grammar, since words drawn together do not know of each other:
-#   `random, steps 4, validity`: 0.74 to 0.86. It is the table of two words again.
+#   `random, steps 4, validity`: 0.74 to 0.86. It is the language of two words again.
 # - Surest first stays valid with eight steps, but **without any guidance** it loses topics:
 #   `random, steps 8, effective topics`: 5.80 to 6.60, against
 #   `surest first, steps 8, effective topics`: 3.20 to 4.10. It is as if the scale were turned up.
 #
 # So when samples of a language model lack variety, ask about its order before you blame guidance.
 #
-# ## Prompts, whole and in part
+# ## For the curious: prompts, whole and in part
 #
 # A condition may have several parts. With `prompt=True` a label is a class and a topic, and
 # training hid one part, the other or both. So "good" alone is a prompt, and "food" alone too.
@@ -543,7 +596,8 @@ for words in ("good food", "good", "food", ""):
 
 # %% [markdown]
 # Are the answers right? Bayes' rule knows them: p(topic | good) is the class's law, and p(good |
-# food) is .30 / (.30 + .03) = .909.
+# food) is .30 / (.30 + .03) = .909, as food has .30 of the good reviews and .03 of the bad. (*Total
+# variation* is half the sum of the differences: the share of the samples that would have to move.)
 
 # %%
 law = prompted.mode_weights[0]
@@ -564,17 +618,19 @@ print(f"good, asked for food at scale 3: {prompted.law.posterior(x)[:, 0].mean()
 # %% [markdown]
 # You should see `good, asked for food at scale 3`: 0.915 to 0.955, so *good* came along. The tilted
 # law would have left it at .909, for $p(x|food)/p(x)$ is the same for all food sentences. It is the
-# order again: a judgement that comes before the topic is pushed towards what reviews of food say.
+# order again: a judgement that is drawn before the topic is pushed towards what reviews of food
+# say.
 #
 # ## A rival from left to right
 #
 # Most language models do not unmask. GPT-2 writes from left to right. The same corpus, the same
-# `ct.guided`, the same `sample`; only the order is fixed.
+# `ct.guided`, the same `sample`; only the order is fixed. (A GPT-2 of the size of our BERT, trained
+# on this corpus, ships with the package.)
 
 # %%
-left = ct.load("text", autoregressive=True)
-rival = left.pretrained()
-gpt = measure_all(rival, left)
+ordered = ct.load("text", autoregressive=True)
+rival = ordered.pretrained()
+gpt = measure_all(rival, ordered)
 runs = {"exact, random order": (exact, "^-", BLACK), "BERT": (bert, "o-", BLUE)}
 axes = draw(runs | {"GPT-2": (gpt, "s-", PINK)})
 print(f"validity at scale 1, GPT-2: {gpt[1].validity:.3f}")
@@ -591,9 +647,9 @@ print(f"validity at scale 8, GPT-2: {gpt[-1].validity:.3f}")
 
 # %%
 by_order = {}
-for name, net in {"GPT-2": rival, "the exact model": left.exact()}.items():
-    x = left.sample(ct.guided(net, 3.0), 0, n=2000, progress=False)
-    by_order[name] = left.measure(x, 0)
+for name, net in {"GPT-2": rival, "the exact model": ordered.exact()}.items():
+    x = ordered.sample(ct.guided(net, 3.0), 0, n=2000, progress=False)
+    by_order[name] = ordered.measure(x, 0)
     print(f"left to right, topics of {name}: {by_order[name].effective_modes:.2f}")
 print(f"tilted law of the topic alone: {TOPIC[4]:.2f}, of the whole sentence: {WHOLE[4]:.2f}")
 
@@ -606,12 +662,14 @@ print(f"tilted law of the topic alone: {TOPIC[4]:.2f}, of the whole sentence: {W
 #
 # ## `generate(guidance_scale=...)` and its traps
 #
-# transformers has guidance of its own. The network inside our model is a plain `GPT2LMHeadModel`,
-# so we can call it. Its vocabulary holds a mask, a padding and the prompt tokens too: they must be
-# suppressed. The reference, our "no class", is given as `negative_prompt_ids`.
+# If you guide a language model of transformers, you need not write any of this: `generate` takes a
+# `guidance_scale`, with our convention (1 is the plain prompt). Does it do the same? The network
+# inside our model is a plain `GPT2LMHeadModel`, so we can call it. Its vocabulary holds a mask, a
+# padding and the prompt tokens too: they must be suppressed. The reference, our "no class", is
+# given as `negative_prompt_ids`.
 
 # %%
-net, words = rival.net.transformer, left.law.vocab_size
+net, words = rival.net.transformer, ordered.law.vocab_size
 never = list(range(words, net.config.vocab_size))  # mask, padding, prompts
 label = torch.zeros(2000, dtype=torch.long)
 good, nothing = rival.net.prompt(label), rival.net.prompt(torch.full_like(label, rival.null_label))
@@ -626,7 +684,7 @@ def generate(scale, prompt=good, top_k=0, **options):
 
 
 # %%
-theirs = left.measure(generate(3.0, negative_prompt_ids=nothing), 0)
+theirs = ordered.measure(generate(3.0, negative_prompt_ids=nothing), 0)
 for name, r in {"ours": by_order["GPT-2"], "theirs": theirs}.items():
     print(f"{name}, accuracy {r.accuracy:.3f}, valid {r.validity:.3f}")
     print(f"{name}, effective topics at scale 3: {r.effective_modes:.2f}")
@@ -664,7 +722,7 @@ except RuntimeError as error:
 
 # %%
 for top_k in (0, 50, 10, 5):
-    r = left.measure(generate(1.0, top_k=top_k), 0)
+    r = ordered.measure(generate(1.0, top_k=top_k), 0)
     print(f"top_k {top_k}, effective topics: {r.effective_modes:.2f}, accuracy {r.accuracy:.2f}")
 
 # %% [markdown]
@@ -672,10 +730,11 @@ for top_k in (0, 50, 10, 5):
 # `top_k 10, effective topics`: 2.80 to 4.00. Like the order above, it does what guidance does. Set
 # `top_k=0` when you measure guidance.
 #
-# ## A scale that ramps up
+# ## For the curious: a scale that ramps up
 #
 # A scale may depend on the level, here the masked share. What if we guide little while most words
-# are hidden, and more towards the end? Constant 2 and a ramp from 1 to 6 reach about the same
+# are hidden, and more towards the end? `ct.ramp` goes from `start` at level `hi` to `end` at level
+# `lo`, with `rho=1` in a straight line. Constant 2 and a ramp from 1 to 6 reach about the same
 # accuracy.
 
 # %%
@@ -690,13 +749,26 @@ for name, scale in {"constant": 2.0, "ramp": ramp}.items():
 print(f"topics that the ramp saves: {kept['ramp'] - kept['constant']:.2f}")
 
 # %% [markdown]
-# At equal accuracy (`constant, accuracy`: 0.93 to 0.97, `ramp, accuracy`: 0.93 to 0.97) the ramp
-# keeps a few more topics: `topics that the ramp saves`: 0.00 to 0.40. Early steps decide the topic,
-# late ones can still mend the judgements. But look at alignment, which sees topics only: there the
-# ramp bought less. It moves the dose from topics to judgements, and whether that is a gain depends
-# on what you wanted. (All at matched accuracy, and the ramp down: `benchmarks/ramps.py`.)
+# At about equal accuracy (`constant, accuracy`: 0.93 to 0.97, `ramp, accuracy`: 0.93 to 0.97) the
+# ramp keeps a little more of the topics: `topics that the ramp saves`: 0.00 to 0.40, a tenth of a
+# topic over five seeds (`benchmarks/ramps.py`). But look at alignment, which sees topics only:
+# there the ramp bought less. It moves the dose from topics to judgements, and whether that is a
+# gain depends on what you wanted.
 #
 # ## Play
+#
+# Here is the network that you trained, under a slider. Every frame has the same luck, so follow one
+# line from scale to scale: which words change first, the judgements or the topic? And from which
+# scale on does the validity (in the words under the picture) fall?
+
+# %%
+ct.explore(domain, learned)
+
+# %% [markdown]
+# *Figure (the widget as it opens; where no kernel runs, you see this picture of it): twelve
+# sentences of class good at scale 3, each with its topic; beside them the share of each topic in 80
+# samples, and as a line the class's own. Food is far above its line, film above it, music and all
+# after it below.*
 #
 # A start may have words in it: `_` is what the model shall fill in. Change the frame, the scale,
 # the class (1 is bad), the model (`learned`).
@@ -710,8 +782,10 @@ figure = domain.show(x, label=label)
 
 # %% [markdown]
 # *Figure: ten fillings of the frame, asked for in class bad at scale 3. All are grammatical, all
-# say superb, since the frame does, and most are of coats and cars: the class can only move the
-# topic.*
+# say superb, since the frame does, and most are of coats and cars: the class can move the topic and
+# the other judgement, not what is written.*
+#
+# ## For the curious: what nobody counted
 #
 # The second corpus is real: names of the US census, letter by letter, with the list (female, male,
 # surname) as class and the initial as mode. A name nearly tells its list, so guidance has little to
@@ -727,9 +801,9 @@ for scale in (1.0, 5.0):
 
 # %% [markdown]
 # The initials hardly change (`scale 1.0, effective initials`: 14.5 to 17.5,
-# `scale 5.0, effective initials`: 13.0 to 17.0). The names do: `scale 1.0, different names`: 215 to
-# 280 of 500, `scale 5.0, different names`: 135 to 205. Coverage is coverage *of the modes that you
-# count*. Guidance took what we did not look at.
+# `scale 5.0, effective initials`: 13.0 to 17.0). The names do: of 500 samples,
+# `scale 1.0, different names`: 215 to 280, `scale 5.0, different names`: 135 to 205. Coverage is
+# coverage *of the modes that you count*. Guidance took what we did not look at.
 
 # %% [markdown]
 # ## Take away
