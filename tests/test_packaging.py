@@ -133,10 +133,11 @@ def test_wheel_holds_the_package_and_its_data_and_nothing_else(root, project_fil
         inside = path.relative_to(root).parts
         if inside[0] == "data":
             return len(inside) == 2
-        return inside[0] == "cfg_tutorial"
+        return inside[0] == "cfg_tutorial" or inside == ("notebooks", "playground.ipynb")
 
     expected = {path.relative_to(root).as_posix() for path in project_files if ships(path)}
-    expected = {f"cfg_tutorial/{n}" if n.startswith("data/") else n for n in expected}
+    outside = ("data/", "notebooks/")
+    expected = {f"cfg_tutorial/{n}" if n.startswith(outside) else n for n in expected}
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert found == expected
 
