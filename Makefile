@@ -19,7 +19,7 @@ LAB := $(VENV)/.lab-$(VERSION)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 # Trained weights stay with the project: a fresh clone trains afresh, a second run does not.
 export CFG_TUTORIAL_CACHE := $(CURDIR)/.cache
-NOTEBOOKS = $(wildcard notebooks/[0-9]*.ipynb notebooks/index.ipynb)
+NOTEBOOKS = $(wildcard notebooks/[0-9]*.ipynb notebooks/index.ipynb notebooks/playground.ipynb)
 
 .PHONY: help atlas test lab notebooks site bench clean
 .DELETE_ON_ERROR:

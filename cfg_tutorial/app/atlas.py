@@ -44,7 +44,8 @@ def main(args: Any) -> int:
         load_once(name)
     out = Path(args.out)
     (out / "figures").mkdir(parents=True, exist_ok=True)
-    n, seeds = args.samples or 1000, range(args.seeds or 3)
+    n = args.samples or (DRAFT if args.quick else 1000)
+    seeds = range(args.seeds or 3)
     cfg, scales = {"cfg": METHODS["cfg"]}, SCALES
     draft = make_cells(domains, "shipped", cfg, [0], scales, min(n, DRAFT), folder=out)
     trained = make_cells(domains, "trained", cfg, seeds, scales, n, folder=out)

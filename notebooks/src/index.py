@@ -50,7 +50,7 @@
 #   notebooks here, but for the exercises.
 # - **Teaching.** [A plan for one hour](../docs/teaching/one-hour.md) with a room of thirty.
 # - **Playground.** `cfg-tutorial playground` opens a page for this machine alone, with the sliders
-#   of all four kinds of data; the notebook `playground.ipynb`, beside this page, has the same.
+#   of all four kinds of data; the notebook [playground](playground.ipynb) has the same.
 # - **Atlas.** `cfg-tutorial atlas --quick` draws the curves of the shipped networks into
 #   `atlas/index.html`, one file that needs no other; without `--quick` it trains them anew.
 # - **A question, or a wrong number?** [Contributing](../CONTRIBUTING.md) says how to tell us.
