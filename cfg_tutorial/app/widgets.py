@@ -5,6 +5,7 @@ import base64
 import html
 import io
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -272,7 +273,8 @@ def explore(
     explorer = Explorer(domain, model, scales, n, seed, label)
     total = explorer.steps.value + len(scales)
     desc = f"{domain.name}, all scales"
-    with training.progress_bar(None, total, desc, progress, delay=2, leave=False) as bar:
+    look = {"delay": 2, "leave": False, "file": sys.stdout}  # a notebook paints stderr red
+    with training.progress_bar(None, total, desc, progress, **look) as bar:
         for _ in explorer.work():
             bar.update()
     return explorer
