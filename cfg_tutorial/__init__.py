@@ -27,7 +27,7 @@ from cfg_tutorial.training import fit, load_checkpoint, save_checkpoint, version
 
 if TYPE_CHECKING:
     import cfg_tutorial.app.check as check
-    from cfg_tutorial.app.widgets import explore, predict
+    from cfg_tutorial.app.widgets import Playground, explore, predict
     from cfg_tutorial.domains.mixtures import GaussianMixture
     from cfg_tutorial.domains.sounds import Recordings, read_clips, save_wav
     from cfg_tutorial.domains.text import TokenMixture
@@ -46,6 +46,7 @@ _LATER = {
     "check": "app.check",
     "explore": "app.widgets",
     "predict": "app.widgets",
+    "Playground": "app.widgets",
 }
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "Masked",
+    "Playground",
     "Recordings",
     "TokenMixture",
     "check",

@@ -28,14 +28,12 @@ except ImportError as error:
     raise SystemExit(f"{error}. Run  %pip install {what}  in a new cell, then restart.") from None
 
 # %%
-from cfg_tutorial.app.widgets import Playground
-
-Playground()
+ct.Playground()
 
 # %% [markdown]
-# *Figure, as this file keeps it where nothing runs: 400 points of the first class of the mixtures at
-# scale 3, and how often each of the eight modes occurs among them. Modes 0, 1 and 2 have nearly all
-# samples; mode 1 has twice the share that it has in the data, and modes 5, 6 and 7 have next to
+# *Figure, as this file keeps it where nothing runs: 400 points of the first class of the mixtures
+# at scale 3, and how often each of the eight modes occurs among them. Modes 0, 1 and 2 have nearly
+# all samples; mode 1 has twice the share that it has in the data, and modes 5, 6 and 7 have next to
 # none.*
 #
 # This page runs on your own machine, with `cfg-tutorial playground` (Voila), or as a notebook.
