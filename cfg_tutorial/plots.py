@@ -253,6 +253,6 @@ def plot_modes(
         ax.set_xticks(places, modes, rotation=60, ha="right", fontsize=7)
     axes[0][0].set_ylabel("share of the class's samples")
     named = axes[0][-1].get_legend_handles_labels()
-    figure.legend(*named, loc="outside lower center", ncols=4, fontsize=7, frameon=False)
+    figure.legend(*named, loc="outside lower center", ncols=len(scales), fontsize=7, frameon=False)
     figure.suptitle(title or domain, fontsize=10)
     return figure
