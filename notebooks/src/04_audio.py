@@ -12,7 +12,7 @@
 #
 # | | |
 # |---|---|
-# | time | 30 to 40 minutes to work through; the code runs for about 1 minute |
+# | time | 30 to 40 minutes to work through; the code runs for 1 to 2 minutes |
 # | you know | notebook 01: scale, alignment, coverage, the tilted law |
 # | you need | two cores, no GPU, no network; 1.5 GiB of memory; loudspeakers if you have them |
 
@@ -332,7 +332,7 @@ figure = domain.compare(x, limit=3)
 # %% [markdown]
 # *Figure: spectrograms of three clips (columns) at scales 1, 3 and 8 (rows), with the notes that
 # were read. The first two change from GEDC on the guitar to CDEG on the piano, the phrase most
-# typical of the style; the third is CDEG at every scale.*
+# typical of the style, one of them by scale 3; the third is CDEG at every scale.*
 #
 # Now by ear, the first two clips: at which scale does the guitar go?
 
@@ -411,9 +411,9 @@ labels = ax.set(xlabel="phrase, and which of the two styles own it", ylabel="sha
 
 # %% [markdown]
 # *Figure: shares of phrases. A alone plays mostly CDEG, GEDC and CEGE, which B does not own. A and
-# B together play each shared phrase about two or three times as often; but CDEG is still the most
-# frequent, and cAGE comes too, though only one of the styles owns them. A, not B plays CDEG and
-# GEDC a little more, the shared ones less.*
+# B together play each shared phrase two or three times as often, more or less; but CDEG is still
+# the most frequent, and cAGE comes too, though only one of the two styles owns each of these. A,
+# not B plays CDEG and GEDC a little more often than A, the shared ones less.*
 #
 # `A, phrases of both`: 0.17 to 0.28 becomes `A and B, phrases of both`: 0.44 to 0.66, and
 # `A, not B, phrases of both`: 0.06 to 0.18. Nobody trained a model of these. But composition is no
@@ -471,7 +471,8 @@ x = domain.sample(ct.guided(model, scale), style, n=4, seed=seed, progress=False
 figure = domain.show(x, label=style)
 
 # %% [markdown]
-# *Figure: four clips of style C at scale 3, with the notes read in them.*
+# *Figure: four clips of style C at scale 3, with the notes read in them: three times DEGA on the
+# guitar, and EGcG on the clarinet.*
 #
 # To keep one as a file: `ct.save_wav("melody.wav", domain.to_sound(x)[0])`. To use sounds of your
 # own, put WAV or FLAC files in folders, a folder a class, and load them with
