@@ -211,7 +211,7 @@ class Explorer(widgets.VBox):
 
         frame, own = self.frames[self.slider.index], self.domain.mode_weights[self.label.value]
         figure, (left, right) = plt.subplots(
-            1, 2, figsize=(9, 3.6), width_ratios=[1.7, 1], layout="constrained"
+            1, 2, figsize=(10, 4.2), width_ratios=[1.7, 1], layout="constrained"
         )
         left.imshow(plt.imread(io.BytesIO(frame.picture)))
         left.set_axis_off()
