@@ -475,9 +475,9 @@ my_explanation = "a scale that was best for one network need not be best for ano
 # ## Play
 #
 # Move the scale: every frame starts from the same noise, so watch one picture at a time, and the
-# bars beside it. Then set the guided levels, first to the upper half only, then to the lower half:
-# which of them changes the garments, and which only the drawing? (It samples all scales anew, a few
-# seconds each time.)
+# bars beside it. Then set *guided above* to a level near 5, so that only high noise is guided. Set
+# it back to 0, and set *guided up to* to a level near 1 instead: which of the two changes the
+# garments, and which only the drawing? (It samples all scales anew, a few seconds each time.)
 
 # %%
 ct.explore(domain, model, scales=[0, 1, 2, 3, 5, 8])

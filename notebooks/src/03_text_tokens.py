@@ -760,7 +760,7 @@ print(f"topics that the ramp saves: {kept['ramp'] - kept['constant']:.2f}")
 #
 # Here is the network that you trained, under a slider. Every frame has the same luck, so follow one
 # line from scale to scale: which words change first, the judgements or the topic? And from which
-# scale on does the validity (in the words under the picture) fall?
+# scale on does the validity, the last of the numbers, fall?
 
 # %%
 ct.explore(domain, learned)
