@@ -189,6 +189,12 @@ def test_a_fault_is_said(cell, said):
     assert any(said in fault for fault in tool.faults(notebook, "solved"))
 
 
+def test_a_promise_is_kept_over_the_end_of_a_line():
+    promise = new_markdown_cell("You see `share`:\n0.1\nto 0.2.")
+    found = tool.faults(new_notebook(cells=[printed("share 0.9"), promise]), "solved")
+    assert found and "not from 0.1 to 0.2" in found[0]
+
+
 def test_what_is_promised_and_kept_is_no_fault():
     cells = [printed("share 0.15"), new_markdown_cell("You see `share`: 0.1 to 0.2.")]
     cells += [printed("guide: Right.", "ct.check.guide(f)")]

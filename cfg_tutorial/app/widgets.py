@@ -223,7 +223,8 @@ class Explorer(widgets.VBox):
         right.tick_params(labelsize=7)
         right.set(xlabel="share of samples", xlim=(0, None))
         right.legend(fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
-        figure.suptitle(frame.words, fontsize=9)
+        who = f"{self.domain.class_names[self.label.value]}, {self.n} samples; "
+        figure.suptitle(who + frame.words, fontsize=9)
         return plots.image_bytes(figure, dpi=80)
 
 
