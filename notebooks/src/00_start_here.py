@@ -10,7 +10,7 @@
 #
 # | | |
 # |---|---|
-# | time | 15 to 20 minutes to work through; the code runs for about 1 minute |
+# | time | 15 to 20 minutes to work through; the code runs for less than 1 minute |
 # | you know | Python, a little PyTorch |
 # | you need | two cores, no GPU, no network; 1.5 GiB of memory |
 

@@ -11,7 +11,7 @@
 #
 # | | |
 # |---|---|
-# | time | 30 to 40 minutes to work through; the code runs for about 1 minute |
+# | time | 30 to 40 minutes to work through; the code runs for less than 1 minute |
 # | you know | Python and a little PyTorch; what a density is |
 # | you need | two cores, no GPU, no network |
 

@@ -12,7 +12,7 @@
 #
 # | | |
 # |---|---|
-# | time | 30 to 40 minutes to work through; the code runs for about 2 minutes |
+# | time | 30 to 40 minutes to work through; the code runs for less than 2 minutes |
 # | you know | notebook 01: scale, alignment, coverage, effective modes, the tilted law |
 # | you need | two cores, no GPU, no network; 1 GiB of memory |
 

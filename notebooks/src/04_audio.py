@@ -12,7 +12,7 @@
 #
 # | | |
 # |---|---|
-# | time | 30 to 40 minutes to work through; the code runs for about 1 minute |
+# | time | 30 to 40 minutes to work through; the code runs for less than 2 minutes |
 # | you know | notebook 01: scale, alignment, coverage, the tilted law |
 # | you need | two cores, no GPU, no network; 1.5 GiB of memory; loudspeakers if you have them |
 

@@ -12,7 +12,7 @@
 #
 # | | |
 # |---|---|
-# | time | 30 minutes to work through; the code runs for about 1 minute |
+# | time | 30 minutes to work through; the code runs for less than 2 minutes |
 # | you know | notebook 00, where alignment and mode coverage are from; better 01 to 04 as well |
 # | you need | two cores, no GPU, no network; 1.5 GiB of memory |
 

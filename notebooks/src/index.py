@@ -19,11 +19,11 @@
 # | notebook | question | minutes to work through | minutes that the code runs | needs | exercises |
 # |---|---|---|---|---|---|
 # | [00_start_here](00_start_here.ipynb) | Does it run, and what will I see? | 15 to 20 | 0.5 | a little PyTorch; 1.5 GiB | 2: convert a scale · count what is lost |
-# | [01_mixtures](01_mixtures.ipynb) | What does guidance do to a known law? | 30 to 40 | 0.5 | a little PyTorch, what a density is | 3: write guidance · write label dropout · what does guidance cost? |
-# | [02_images](02_images.ipynb) | Does it happen on photographs too? | 30 to 40 | 1.6 | notebook 01; 1 GiB | 3: correct the counts · one step of the sampler · write the window |
-# | [03_text_tokens](03_text_tokens.ipynb) | Is it the same without noise levels? | 30 to 40 | 1.4 | notebook 01; 1.5 GiB | 3: guide words · repair the law · the loss |
-# | [04_audio](04_audio.ipynb) | Can you hear it? | 30 to 40 | 0.9 | notebook 01; 1.5 GiB; loudspeakers if you have them | 2: cents · two styles at once |
-# | [05_four_domains](05_four_domains.ipynb) | Is it one phenomenon? | 30 | 0.8 | notebook 00, better 01 to 04 as well; 1.5 GiB | 2: how many modes are there, really? · write the tilted law |
+# | [01_mixtures](01_mixtures.ipynb) | What does guidance do to a known law? | 30 to 40 | 0.4 | a little PyTorch, what a density is | 3: write guidance · write label dropout · what does guidance cost? |
+# | [02_images](02_images.ipynb) | Does it happen on photographs too? | 30 to 40 | 1.4 | notebook 01; 1 GiB | 3: correct the counts · one step of the sampler · write the window |
+# | [03_text_tokens](03_text_tokens.ipynb) | Is it the same without noise levels? | 30 to 40 | 1.1 | notebook 01; 1.5 GiB | 3: guide words · repair the law · the loss |
+# | [04_audio](04_audio.ipynb) | Can you hear it? | 30 to 40 | 0.8 | notebook 01; 1.5 GiB; loudspeakers if you have them | 2: cents · two styles at once |
+# | [05_four_domains](05_four_domains.ipynb) | Is it one phenomenon? | 30 | 0.9 | notebook 00, better 01 to 04 as well; 1.5 GiB | 2: how many modes are there, really? · write the tilted law |
 
 # %% [markdown]
 # ## Which scale do you mean?
