@@ -247,7 +247,7 @@ def run_cell(
         model = domain.train(seed, progress=progress)
     else:
         model = domain.exact() if cell["source"] == "exact" else domain.pretrained()
-    ready = time.perf_counter()
+    ready, run_before = time.perf_counter(), getattr(model, "rows_run", 0)  # by training
     method = cell["function"] or METHODS[cell["method"]]
     label = (torch.arange(n) % len(domain.classes)).repeat(len(scales))
     rows = torch.arange(n).repeat(len(scales))
@@ -270,7 +270,7 @@ def run_cell(
     names = [*MEASURES, *found[0].extra]
     return shared | {
         "scales": scales,
-        "rows": getattr(model, "rows_run", None),
+        "rows": model.rows_run - run_before if hasattr(model, "rows_run") else None,
         "weights": training.weights_hash(model),
         "measures": {name: [_value(one, name) for one in found] for name in names},
         "mode_share": [_shares(one.mode_counts, len(domain.classes)) for one in found],

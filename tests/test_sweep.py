@@ -54,6 +54,16 @@ def test_a_cell_is_what_sample_and_measure_give(table):
         )
 
 
+def test_rows_are_those_of_sampling_whether_a_network_is_trained_or_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("CFG_TUTORIAL_CACHE", str(tmp_path))
+    domain = ct.load("mixtures")
+    domain.recipe = {**domain.recipe, "train_steps": 20}
+    options = {**OPTIONS, "source": "trained"}
+    trained, found = (ct.sweep([domain], seeds=[0], **options) for _ in range(2))
+    assert set(trained.rows) == {18 * 160 * 4}
+    pd.testing.assert_frame_equal(trained, found)
+
+
 def test_references(table):
     domain = ct.load("mixtures")
     weights = domain.mode_weights

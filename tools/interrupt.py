@@ -58,7 +58,10 @@ def main() -> int:
             partial += any((cut / "cache").glob("*.training"))
         if start(cut, args.domains).wait():
             raise SystemExit("The last run failed.")
-        tables = [(folder / "atlas/results.csv").read_bytes() for folder in (whole, cut)]
+        tables = [
+            (folder / "atlas/results.csv").read_text(encoding="utf-8").splitlines()
+            for folder in (whole, cut)
+        ]
         left = [path.name for path in cut.rglob("*.partial")]
     same = tables[0] == tables[1]
     verdict = "the same, bit for bit" if same else "NOT the same"
@@ -67,6 +70,8 @@ def main() -> int:
         f"undisturbed {seconds:.0f} s; the tables are {verdict}; "
         f"half-written files: {left or 'none'}"
     )
+    differ = [pair for pair in zip(*tables, strict=False) if pair[0] != pair[1]]
+    print("\n".join(f"- {a}\n+ {b}" for a, b in differ[:20]), end="")
     return 0 if same and not left else 1
 
 
