@@ -247,7 +247,8 @@ def run_cell(
         model = domain.train(seed, progress=progress)
     else:
         model = domain.exact() if cell["source"] == "exact" else domain.pretrained()
-    ready, run_before = time.perf_counter(), getattr(model, "rows_run", 0)  # by training
+    ready = time.perf_counter()
+    run_before: Any = getattr(model, "rows_run", 0)  # by training
     method = cell["function"] or METHODS[cell["method"]]
     label = (torch.arange(n) % len(domain.classes)).repeat(len(scales))
     rows = torch.arange(n).repeat(len(scales))
@@ -270,7 +271,7 @@ def run_cell(
     names = [*MEASURES, *found[0].extra]
     return shared | {
         "scales": scales,
-        "rows": model.rows_run - run_before if hasattr(model, "rows_run") else None,
+        "rows": getattr(model, "rows_run", run_before) - run_before,
         "weights": training.weights_hash(model),
         "measures": {name: [_value(one, name) for one in found] for name in names},
         "mode_share": [_shares(one.mode_counts, len(domain.classes)) for one in found],
@@ -330,7 +331,7 @@ def to_table(records: Iterable[dict[str, Any]]) -> Any:
     domain, source (one of SOURCES or REFERENCES), method, seed (-1
     for references), scale (NaN where there is none), label (class, or "mean" over classes), mode
     (its name, for measure "mode_share", else ""), measure, value, n (samples a scale), num_steps,
-    rows (network rows that the whole cell ran), weights (SHA-256 of the model's weights)
+    rows (network rows that sampling the whole cell ran), weights (SHA-256 of the model's weights)
     """
     import pandas as pd
 

@@ -52,7 +52,7 @@ def main() -> int:
         seconds = time.monotonic() - begun
         for i in tqdm(range(args.kills), ascii=True, ncols=78, desc="kills"):
             run = start(cut, args.domains)
-            time.sleep(luck.uniform(3, max(4, 0.6 * seconds)))
+            time.sleep(luck.uniform(4, max(6, 0.4 * seconds)))
             (os.killpg if i % 2 else os.kill)(run.pid, signal.SIGKILL)
             killed += run.wait() == -signal.SIGKILL
             partial += any((cut / "cache").glob("*.training"))
