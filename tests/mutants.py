@@ -16,6 +16,7 @@ import torch
 
 import cfg_tutorial as ct
 from cfg_tutorial import diffusion, guidance, measures, networks, samplers, training
+from cfg_tutorial.app import widgets
 from cfg_tutorial.domains import base, mixtures, text
 
 
@@ -1168,6 +1169,54 @@ TEXT = [
     ),
 ]
 
+OPENED = Made("test_widgets.opened")
+SHOWN = by("widgets.test_what_is_shown_is_what_is_sampled", explorer=OPENED)
+
+WIDGETS = [
+    trap(
+        "each place of the slider has a noise of its own",
+        widgets.Explorer.work,
+        "rows=torch.arange(n).repeat(k)",
+        "rows=torch.arange(n * k)",
+        SHOWN,
+    ),
+    trap(
+        "the slider guides nothing",
+        widgets.Explorer.work,
+        "guided(self.model, scale)",
+        "self.model",
+        SHOWN,
+    ),
+    trap(
+        "the guided levels are all of them",
+        widgets.Explorer.work,
+        "scale = interval(scale, lo=lo, hi=hi)",
+        "pass",
+        by("widgets.test_a_parameter_samples_anew", control="hi", value=3),
+    ),
+    trap(
+        "the bars' lines are another class's weights",
+        widgets._bars,
+        "domain.mode_weights[label]",
+        "domain.mode_weights[0]",
+        by("widgets.test_a_parameter_samples_anew", control="label", value=1),
+    ),
+    trap(
+        "what is overtaken goes on",
+        widgets.Explorer._change,
+        "self.task.cancel()",
+        "pass",
+        by("widgets.test_what_is_overtaken_is_given_up"),
+    ),
+    trap(
+        "a prediction forgets those that are kept",
+        widgets.Prediction._keep,
+        "**_read(self.path), ",
+        "",
+        by("widgets.test_a_prediction_is_there_again"),
+    ),
+]
+
 MUTANTS = [
     *FORMULA,
     *COST,
@@ -1179,4 +1228,5 @@ MUTANTS = [
     *TRAINING,
     *TOKENS,
     *TEXT,
+    *WIDGETS,
 ]

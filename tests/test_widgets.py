@@ -124,6 +124,8 @@ def test_a_parameter_samples_anew(control, value):
     caption = re.search(r"<figcaption[^>]*>(.*?)</figcaption>", explorer.view.value)[1]
     assert f"{explorer.steps.value} steps, seed {explorer.seed.value}" in caption
     assert domain.class_names[explorer.label.value] in caption
+    own = domain.mode_weights[explorer.label.value].tolist()
+    assert [float(row[2]) for row in table(explorer)] == pytest.approx(own, abs=0.0051)
     assert ("guided at levels" in caption) == levels
 
 
@@ -340,6 +342,8 @@ def test_a_prediction_is_there_again(tmp_path):
         asked = ct.predict(question, ["yes", "no"], "yes", folder=tmp_path)
         asked.choice.value = choice
         asked.keep.click()
+    kept = ct.predict("A?", ["yes", "no"], "yes", folder=tmp_path)
+    assert kept.choice.value == "yes" and not kept.show.disabled
     again = ct.predict("B?", ["yes", "no"], "yes", folder=tmp_path)
     assert again.choice.value == "no" and not again.show.disabled
     other = ct.predict("B?", ["often", "seldom"], "often", folder=tmp_path)
