@@ -9,6 +9,7 @@ os.environ["MPLBACKEND"] = "agg"
 import shutil
 import socket
 import subprocess
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -64,6 +65,14 @@ def no_connection():
             patch.setattr(socket.socket, name, guarded(name))
         patch.setattr(socket, "getaddrinfo", guarded_lookup)
         yield
+
+
+@pytest.fixture(autouse=True)
+def figures():
+    """Let pyplot forget each test's figures."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

@@ -546,14 +546,14 @@ SAMPLERS = [
     ),
     trap(
         "rows reach no sampler",
-        Domain.sample,
+        Domain.states,
         '{"seed": seed, "rows": rows} if _takes_noise(sampler) else {}',
         "{}",
         by("samplers.test_a_row_does_not_depend_on_its_batch", sampler=ct.sample_ancestral),
     ),
     trap(
         "a start by the place in the batch",
-        Domain.sample,
+        Domain.states,
         "self.diffusion.noise(self.shape, seed, rows, like)",
         "self.diffusion.noise(self.shape, seed, torch.arange(n), like)",
         by("samplers.test_a_row_does_not_depend_on_its_batch", sampler=ct.sample_heun),
