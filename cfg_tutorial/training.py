@@ -259,8 +259,9 @@ def _resume(
         return 0
     state, found = load_tensors(Path(path))
     step = found.pop("step", 0)
-    shapes = [tuple(state[f"{i}.weight"].shape) for i in range(len(state) // 5)]
-    if found != json.loads(json.dumps(run)) or shapes != [tuple(w.shape) for w in weights]:
+    shapes = {name: tuple(t.shape) for name, t in state.items() if name.endswith(".weight")}
+    wanted = {f"{i}.weight": tuple(weight.shape) for i, weight in enumerate(weights)}
+    if found != json.loads(json.dumps(run)) or shapes != wanted:
         raise ValueError(
             f"The 'path' parameter of fit must be a checkpoint of this run. Got {path}, of "
             f"another configuration: {found} instead of {run}."
@@ -270,5 +271,7 @@ def _resume(
             weight.copy_(state[f"{i}.weight"])
             mean.copy_(state[f"{i}.average"])
             names = ("step", "exp_avg", "exp_avg_sq")
-            optimizer.state[weight] = {name: state[f"{i}.{name}"] for name in names}
+            kept = {name: state[f"{i}.{name}"] for name in names if f"{i}.{name}" in state}
+            if kept:  # a weight that no gradient reaches has none
+                optimizer.state[weight] = kept
     return step

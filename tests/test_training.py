@@ -325,20 +325,31 @@ def test_a_domain_keeps_what_it_trained(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_domain_goes_on_where_it_was_cut_short(tmp_path, monkeypatch):
-    domain = ct.load("mixtures")
-    settings = dict(train_steps=6, batch_size=32, checkpoint_every=2, progress=False)
+KINDS = {
+    "mixtures": {},
+    "images": {},
+    "text": {},
+    "text, prompt": {"prompt": True},
+    "text, autoregressive": {"autoregressive": True},
+    "audio": {},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_domain_goes_on_where_it_was_cut_short(kind, tmp_path, monkeypatch):
+    domain = ct.load(kind.split(",")[0], **KINDS[kind])
+    settings = dict(train_steps=6, batch_size=16, checkpoint_every=2, progress=False)
     whole = domain.train(seed=0, folder=tmp_path / "whole", **settings)
-    data, calls = type(domain).data, []
+    batch, calls = type(domain).training_batch, []
 
     def interrupted(self, *args, **kwargs):
         calls.append(1)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return data(self, *args, **kwargs)
+        return batch(self, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(domain), "data", interrupted)
+        patch.setattr(type(domain), "training_batch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             domain.train(seed=0, folder=tmp_path / "cut", **settings)
     (path,) = (tmp_path / "cut").iterdir()
