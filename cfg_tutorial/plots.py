@@ -1,5 +1,6 @@
 """Figures: draws what it is given and returns what it drew. Knows nothing of models."""
 
+import base64
 import inspect
 import io
 import math
@@ -60,6 +61,11 @@ def image_bytes(figure: Any, kind: str = "png", dpi: int = 110) -> bytes:
     figure.savefig(buffer, format=kind, dpi=dpi)
     plt.close(figure)
     return buffer.getvalue()
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Return a file as an address that holds it; kind such as "image/png"."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def plot_coverage(

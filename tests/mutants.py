@@ -1097,8 +1097,8 @@ TEXT = [
     trap(
         "data of one class",
         text.Text.data,
-        "weights[label[part]]",
-        "weights[0 * label[part]]",
+        "weights[c]",
+        "weights[0 * c]",
         by("text.test_data_follow_the_law", domain=REVIEWS, label=1),
     ),
     trap(

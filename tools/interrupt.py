@@ -21,15 +21,8 @@ from tqdm import tqdm
 
 def start(folder: Path, domains: list[str]) -> subprocess.Popen:
     """Start an atlas that keeps everything in a folder, in a process group of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "cfg_tutorial.app.cli",
-        "atlas",
-        "--out",
-        str(folder / "atlas"),
-    ]
-    command += ["--domains", *domains, "--seeds", "2", "--samples", "200"]
+    command = [sys.executable, "-m", "cfg_tutorial.app.cli", "atlas", "--domains", *domains]
+    command += ["--out", str(folder / "atlas"), "--seeds", "2", "--samples", "200"]
     environment = {**os.environ, "CFG_TUTORIAL_CACHE": str(folder / "cache")}
     quiet = subprocess.DEVNULL
     return subprocess.Popen(

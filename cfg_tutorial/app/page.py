@@ -1,6 +1,5 @@
 """The atlas page: records to numbers, numbers to one file that needs no other. Runs no model."""
 
-import base64
 import datetime
 import functools
 import gzip
@@ -68,7 +67,7 @@ def write_page(
         "state": "Finished." if finished else "First page: it is replaced as training goes on.",
         "verdicts": "".join(f"<li>{html.escape(verdict(table, d))}</li>" for d in domains),
         "made": html.escape(_made(records)),
-        "csv": _uri("application/gzip", gzip.compress(csv.encode(), mtime=0)),
+        "csv": plots.data_uri("application/gzip", gzip.compress(csv.encode(), mtime=0)),
         "data": json.dumps(data, allow_nan=False).replace("</", "<\\/"),
         **{part.replace(".", "_"): _part(part) for part in ("page.css", "page.js", "live.js")},
     }
@@ -88,10 +87,6 @@ def about(name: str) -> str:
 
 def _part(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _made(records: list[dict[str, Any]]) -> str:
@@ -253,8 +248,8 @@ def _samples(
             for scale, (png, words, sounds) in zip(record["scales"], pictures, strict=True):
                 file = f"samples_{name}_{method}_{label}_{scale:g}.png"
                 training.write_bytes(out / "figures" / file, png)
-                heard = [{"words": w, "wav": _uri("audio/wav", s)} for w, s in sounds]
-                frame = {"scale": scale, "png": _uri("image/png", png), "words": words}
+                heard = [{"words": w, "wav": plots.data_uri("audio/wav", s)} for w, s in sounds]
+                frame = {"scale": scale, "png": plots.data_uri("image/png", png), "words": words}
                 frames.append({**frame, "sounds": heard})
             where = {"method": method, "label": label, "seed": record["seed"], "source": drawn}
             found.append({**where, "frames": frames})
@@ -275,7 +270,7 @@ def _pictures(
             shown = samples[label::num_classes][: domain.num_shown]
             figure = domain.show(shown)
             png = plots.image_bytes(figure)
-            read = [domain.mode_names[k] if k >= 0 else "invalid" for k in domain.assign(shown)]
+            read = domain.read_modes(shown)
             sounds = domain.sounds(shown[:8])
             most = budget // (len(x) * num_classes * max(map(len, sounds), default=1))
             heard = list(zip(read, sounds[: max(1, most)], strict=False))

@@ -137,8 +137,8 @@ class Explorer(widgets.VBox):
         domain, found = self.domain, self.domain.measure(x, label)
         shown = x[: domain.num_shown]
         picture = plots.image_bytes(domain.show(shown), dpi=80)
-        read = Counter(domain.mode_names[k] if k >= 0 else "invalid" for k in domain.assign(shown))
-        kinds = ", ".join(f"{count} {name}" for name, count in read.most_common())
+        read = domain.read_modes(shown)
+        kinds = ", ".join(f"{count} {name}" for name, count in Counter(read).most_common())
         what = f"{len(shown)} samples of {domain.class_names[label]} at guidance_scale {scale:g}"
         counts = found.mode_counts / found.mode_counts.sum().clamp(min=1)
         shares = counts.flatten().tolist()
@@ -150,7 +150,7 @@ class Explorer(widgets.VBox):
             _image(picture, f"{what}: {kinds}."),
             f"{what}; {where}.",
             _bars(domain, shares, label, self.n),
-            _players(domain, shown[:NUM_PLAYERS]),
+            _players(read, domain.sounds(shown[:NUM_PLAYERS])),
         )
         return Frame(page, words, picture, shares)
 
@@ -282,7 +282,7 @@ def explore(
 
 
 def _image(picture: bytes, words: str) -> str:
-    source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    source = plots.data_uri("image/png", picture)
     return f'<img src="{source}" alt="{html.escape(words)}" style="max-width:100%">'
 
 
@@ -319,13 +319,12 @@ def _bars(domain: Domain, shares: Sequence[float], label: int, n: int) -> str:
     )
 
 
-def _players(domain: Domain, x: Tensor) -> str:
-    read = [domain.mode_names[k] if k >= 0 else "invalid" for k in domain.assign(x)]
+def _players(read: Sequence[str], sounds: Sequence[bytes]) -> str:
     return "".join(
         f'<div><label>{html.escape(name)} <audio controls aria-label="{html.escape(name)}" '
-        f'src="data:audio/wav;base64,{base64.b64encode(sound).decode()}" '
+        f'src="{plots.data_uri("audio/wav", sound)}" '
         'style="height:2em;vertical-align:middle"></audio></label></div>'
-        for name, sound in zip(read, domain.sounds(x), strict=False)
+        for name, sound in zip(read, sounds, strict=False)
     )
 
 

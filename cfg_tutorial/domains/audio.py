@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cfg_tutorial.diffusion import Gaussian
-from cfg_tutorial.domains.base import Batch
+from cfg_tutorial.domains.base import Batch, together
 from cfg_tutorial.domains.mixtures import GaussianMixture
 from cfg_tutorial.domains.sounds import (
     LENGTH,
@@ -21,7 +21,6 @@ from cfg_tutorial.domains.sounds import (
     Sounds,
     fit_basis,
     spectrogram,
-    together,
     torchaudio,
 )
 from cfg_tutorial.networks import MLP

@@ -1,7 +1,7 @@
 """Sound as spectrograms and back, players, and a folder of your own. Knows nothing of notes."""
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -113,20 +113,6 @@ def save_wav(path: str | Path, sound: Tensor) -> None:
         )
     with replaced(Path(path)) as partial:
         soundfile.write(partial, sound.numpy(), RATE, subtype="PCM_16", format="WAV")
-
-
-def together(parts: Iterable[Tensor], n: int) -> Tensor:
-    """Return parts (m, ...) one after the other, (n, ...), each copied as soon as it is made.
-
-    Kept in a list, small results between the large tensors that they are made of hold the memory
-    of these: 8,000 clips took half a gigabyte.
-    """
-    at, whole = 0, torch.empty(0)
-    for part in parts:
-        whole = whole if at else part.new_empty(n, *part.shape[1:])
-        whole[at : at + len(part)] = part
-        at += len(part)
-    return whole
 
 
 class Basis(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cfg_tutorial.diffusion import Masked, check_tokens, in_slices
-from cfg_tutorial.domains.base import SKEWED, Batch, Domain
+from cfg_tutorial.domains.base import SKEWED, Batch, Domain, together
 from cfg_tutorial.domains.mixtures import COLOURS
 from cfg_tutorial.guidance import check_label
 from cfg_tutorial.networks import Transformer
@@ -369,12 +369,9 @@ class Text(Domain):
         label, mode = self.draw_modes(n, generator, stratified)
         weights, modes = self.law.log_weights[:-1].exp(), self.law.component_modes
         luck = torch.rand(n, generator=generator, dtype=weights.dtype)
-        component = torch.empty(n, dtype=torch.long)
-        for at in range(0, n, SLICE):
-            part = slice(at, at + SLICE)
-            own = weights[label[part]] * (modes == mode[part, None])
-            component[part] = _place(own, luck[part])
-        x = self.law.sample_components(component, generator)
+        parts = zip(label.split(SLICE), mode.split(SLICE), luck.split(SLICE), strict=True)
+        components = (_place(weights[c] * (modes == m[:, None]), u) for c, m, u in parts)
+        x = self.law.sample_components(together(components, n), generator)
         return Batch(x, torch.stack([label, mode], 1) if self.prompted else label, mode)
 
     def training_batch(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -402,10 +399,7 @@ class Text(Domain):
 
     def assign(self, x: Tensor) -> Tensor:
         """Return the most likely mode given the row, -1 where the corpus cannot make it: (n,)."""
-        mode = torch.empty(len(x), dtype=torch.long, device=x.device)
-        for at in range(0, len(x), SLICE):
-            mode[at : at + SLICE] = self._assign(x[at : at + SLICE])
-        return mode
+        return together((self._assign(part) for part in x.split(SLICE)), len(x))
 
     def _assign(self, x: Tensor) -> Tensor:
         words = (x >= 0) & (x < self.law.vocab_size)
