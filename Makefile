@@ -19,9 +19,11 @@ LAB := $(VENV)/.lab-$(VERSION)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 # Trained weights stay with the project: a fresh clone trains afresh, a second run does not.
 export CFG_TUTORIAL_CACHE := $(CURDIR)/.cache
+# Files of tests that run at one time, one thread each.
+WORKERS ?= 2
 NOTEBOOKS = $(wildcard notebooks/[0-9]*.ipynb notebooks/index.ipynb notebooks/playground.ipynb)
 
-.PHONY: help atlas test lab notebooks site bench clean
+.PHONY: help atlas test lab notebooks site bench fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +33,7 @@ help:
 	@echo "make notebooks  rebuild the notebooks from notebooks/src"
 	@echo "make site       render the notebooks as web pages into site/"
 	@echo "make bench      run the benchmarks; they print times, they assert none"
+	@echo "make fuzz       feed damaged files to every reader, a minute each"
 	@echo "make clean      remove .venv and everything that was built"
 
 $(MADE):
@@ -65,7 +68,7 @@ test: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy cfg_tutorial
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lab: $(LAB)
 	$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/index.ipynb
@@ -82,6 +85,9 @@ site: $(TEST)
 
 bench: $(TEST)
 	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+fuzz: $(TEST)
+	$(BIN)/python tools/fuzz.py --seconds 60
 
 clean:
 	rm -rf $(VENV) .cache atlas site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -56,11 +56,9 @@ def one_call(domain, n: int) -> float:
     """Return the time of a sweep over seven scales in one call over that of seven calls."""
     model = domain.model().eval()
     scales = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
-    rows = torch.arange(n).repeat(len(scales))
-    scale = torch.tensor(scales).repeat_interleave(n)
 
     def together():
-        domain.sample(ct.guided(model, scale), 0, n * len(scales), rows=rows, progress=False)
+        domain.at_scales(model, scales, n, progress=False)
 
     def apart():
         for one in scales:

@@ -29,11 +29,13 @@ SCHEDULES = {
 
 def curve(domain, model, schedule, seed: int) -> dict[str, np.ndarray]:
     """Return each measure against the scale, the mean over both classes."""
-    scale, k = SCALES.repeat_interleave(N), len(SCALES)
-    rows, label = torch.arange(N).repeat(k), (torch.arange(N) % 2).repeat(k)
-    guided = ct.guided(model, schedule(scale))
-    x = domain.sample(guided, label, rows=rows, seed=seed, progress=False)
-    found = [domain.measure(*part) for part in zip(x.split(N), label.split(N), strict=True)]
+    label = torch.arange(N) % 2
+
+    def method(model, scale):
+        return ct.guided(model, schedule(scale))
+
+    how = {"label": label, "method": method, "seed": seed, "progress": False}
+    found = [domain.measure(x, label) for x in domain.at_scales(model, SCALES, N, **how)]
     names = ("accuracy", "alignment", "effective_modes", "validity")
     return {name: np.array([getattr(one, name) for one in found]) for name in names}
 

@@ -1,15 +1,15 @@
 """Forward processes: how data become noise, and the loss. Knows nothing of guidance or data."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cfg_tutorial.guidance import check_label, level_beside, per_row
+from cfg_tutorial.arguments import check_count, require
+from cfg_tutorial.guidance import per_row
 
 
 def karras_sigmas(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
@@ -25,11 +25,10 @@ def karras_sigmas(num_steps: int, sigma_min: float, sigma_max: float, rho: float
 
     Source: Karras et al. 2022, equation 5 (arXiv 2206.00364).
     """
-    if num_steps < 1 or not 0 < sigma_min < sigma_max < float("inf") or rho <= 0:
-        raise ValueError(
-            "The parameters of karras_sigmas must be num_steps >= 1, 0 < sigma_min < sigma_max "
-            f"and rho > 0. Got {num_steps}, {sigma_min}, {sigma_max}, {rho} instead."
-        )
+    ok = num_steps >= 1 and 0 < sigma_min < sigma_max < float("inf") and rho > 0
+    names, got = "num_steps, sigma_min, sigma_max, rho", (num_steps, sigma_min, sigma_max, rho)
+    expected = "num_steps >= 1, 0 < sigma_min < sigma_max and rho > 0"
+    require(ok, "karras_sigmas", names, expected, got)
     ends = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     sigmas = torch.linspace(*ends, num_steps, dtype=torch.float64) ** rho
     return torch.cat([sigmas, sigmas.new_zeros(1)]).to(torch.get_default_dtype())
@@ -67,10 +66,7 @@ def drop_labels(
 
     Source: Ho & Salimans 2022, algorithm 1 (arXiv 2207.12598). Lesson: 01_mixtures.
     """
-    if not 0 <= p_uncond <= 1:
-        raise ValueError(
-            f"The 'p_uncond' parameter of drop_labels must be in [0, 1]. Got {p_uncond} instead."
-        )
+    require(0 <= p_uncond <= 1, "drop_labels", "p_uncond", "in [0, 1]", p_uncond)
     heads = torch.rand(len(label), generator=generator, device=label.device) < p_uncond
     heads = heads.reshape(-1, *[1] * (label.ndim - 1))
     return torch.where(heads, torch.as_tensor(null_label).to(label), label)
@@ -94,11 +90,9 @@ def row_noise(
     ------
     ValueError : a negative seed or row
     """
-    if seed < 0 or (len(rows) and int(rows.min()) < 0):
-        raise ValueError(
-            "The 'seed' and 'rows' parameters of row_noise must be >= 0. "
-            f"Got seed {seed}, rows {rows.tolist()[:8]} instead."
-        )
+    ok = seed >= 0 and not (len(rows) and int(rows.min()) < 0)
+    got = f"seed {seed}, rows {rows[:8].tolist()}"
+    require(ok, "row_noise", "seed, rows", ">= 0", got)
     generators = [np.random.default_rng([seed, stream, int(row)]) for row in rows]
     while True:
         draws = np.stack([generator.standard_normal(shape) for generator in generators])
@@ -160,9 +154,10 @@ class Gaussian:
         weight = (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
         return (per_row(weight, x0) * error**2).mean()
 
-    def model(self, net: nn.Module, **about: Any) -> "Denoiser":
-        """Return a model of a network (scaled x, sigma, label) -> velocity; see ``wrap``."""
-        return wrap(net, "v", sigma_data=self.sigma_data, scale_input=True, **about)
+    @property
+    def convention(self) -> dict[str, Any]:
+        """What ``wrap`` is told of a network of this process: (scaled x, sigma, label) -> v."""
+        return {"predicts": "v", "sigma_data": self.sigma_data, "scale_input": True}
 
     def is_prediction(self, prediction: Tensor, x: Tensor) -> bool:
         """Return whether ``prediction`` is what a model may answer to x: numbers, of its shape."""
@@ -198,16 +193,16 @@ class Masked:
         ------
         ValueError : num_steps < 1
         """
-        if num_steps < 1:
-            raise ValueError(
-                "The 'num_steps' parameter of Masked.levels must be an int >= 1. "
-                f"Got {num_steps} instead."
-            )
+        check_count(num_steps, "Masked.levels", "num_steps")
         return torch.linspace(1, 0, num_steps + 1)
 
     def noise(self, shape: tuple[int, ...], seed: int, rows: Tensor, like: Tensor) -> Tensor:
         """Return the first state (n, length): all places masked."""
         return torch.full((len(rows), *shape), self.mask_token, device=like.device)
+
+    def _real(self, x0: Tensor) -> Tensor:
+        """Return which places are no padding: (n, length) of bool."""
+        return x0 != self.pad_token if self.pad_token is not None else torch.ones_like(x0).bool()
 
     def corrupt(
         self, x0: Tensor, level: Tensor, generator: torch.Generator | None = None
@@ -216,7 +211,7 @@ class Masked:
 
         As many places as that share rounds to, chosen at random.
         """
-        real = x0 != self.pad_token if self.pad_token is not None else torch.ones_like(x0).bool()
+        real = self._real(x0)
         count = (torch.as_tensor(level, device=x0.device) * real.sum(1)).round()
         luck = torch.rand(x0.shape, generator=generator).to(x0.device).masked_fill(~real, torch.inf)
         return x0.masked_fill(luck.argsort(1).argsort(1) < count[:, None], self.mask_token)
@@ -238,7 +233,7 @@ class Masked:
         Source: Ou et al. 2024 (arXiv 2406.03736), Sahoo et al. 2024 (arXiv 2406.07524). Lesson:
         03_text_tokens.
         """
-        real = x0 != self.pad_token if self.pad_token is not None else torch.ones_like(x0).bool()
+        real = self._real(x0)
         length = real.sum(1)
         if self.causal:
             x, level, hidden, weight = x0, torch.zeros(len(x0)), real, torch.ones(len(x0))
@@ -254,202 +249,14 @@ class Masked:
         cost = -log_prob.masked_fill(~hidden, 0).sum(1)
         return (weight.to(cost) * cost).mean()
 
-    def model(self, net: nn.Module, **about: Any) -> "TokenModel":
-        """Return a model of a network (tokens, level, label) -> logits; see ``wrap``."""
+    @property
+    def convention(self) -> dict[str, Any]:
+        """What ``wrap`` is told of a network of this process: (tokens, level, label) -> logits."""
         names = ("vocab_size", "mask_token", "pad_token")
-        return wrap(net, "log_probs", **{name: getattr(self, name) for name in names}, **about)
+        return {"predicts": "log_probs", **{name: getattr(self, name) for name in names}}
 
     def is_prediction(self, prediction: Tensor, x: Tensor) -> bool:
         """Return whether ``prediction`` is what a model may answer to x: laws of words."""
         if prediction.shape != (*x.shape, self.vocab_size):
             return False
         return bool((prediction.logsumexp(-1).abs() < 1e-3).all())
-
-
-def in_slices(
-    model: Callable[..., Tensor], batch_size: int, x: Tensor, level: Tensor, label: Tensor
-) -> Tensor:
-    """Return model(x, level, label), run on ``batch_size`` rows at a time; level 0-d or (n,).
-
-    One huge batch is up to twice as slow as slices: its buffers are fetched anew at each use.
-    """
-    level = level_beside(x, level)
-    if len(x) <= batch_size:
-        return model(x, level, label)
-    each = level.split(batch_size) if level.ndim else repeat(level)
-    parts = zip(x.split(batch_size), each, label.split(batch_size), strict=False)
-    return torch.cat([model(*part) for part in parts])
-
-
-class _Wrapped(nn.Module):
-    """A network seen as a model, run in slices, its rows counted."""
-
-    edges: tuple[float, ...] = ()
-    num_classes: Any
-    null_label: Any
-    p_uncond: float | None
-    level_input: Any
-
-    def __init__(self, net: Callable[..., Tensor], batch_size: int, about: dict[str, Any]):
-        super().__init__()
-        self.net, self.batch_size, self.rows_run = net, batch_size, 0
-        for name, value in about.items():
-            setattr(self, name, value)
-
-    def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        self.rows_run += len(x)
-        try:
-            return in_slices(self._slice, self.batch_size, x, level, label)
-        except (IndexError, RuntimeError):  # checked only now: a step should cost the network
-            check_label(label, len(x), self.null_label, "model")
-            raise
-
-    def _slice(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        raise NotImplementedError("Denoiser and TokenModel say how.")
-
-
-class Denoiser(_Wrapped):
-    """A network seen as a model: (x, sigma, label) -> x0. ``wrap`` makes it and says how."""
-
-    predicts: str
-    sigma_data: float
-    scale_input: bool
-
-    def _slice(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        # One level for all rows is a plain number: a step should cost little beyond the network.
-        sigma = per_row(level, x) if level.ndim else level.item()
-        norm = (sigma**2 + self.sigma_data**2) ** -0.5
-        levels = level.expand(len(x))
-        output = self.net(
-            x * norm if self.scale_input else x,
-            self.level_input(levels) if self.level_input else levels,
-            label,
-        )
-        if self.predicts == "x0":
-            return output
-        if self.predicts == "eps":
-            return x - sigma * output
-        norm = norm * self.sigma_data
-        if isinstance(sigma, float):
-            return torch.sub(norm**2 * x, output, alpha=sigma * norm)
-        return norm**2 * x - sigma * norm * output
-
-
-class TokenModel(_Wrapped):
-    """A network seen as a model: (tokens, level, label) -> log-probabilities (n, length, words)."""
-
-    vocab_size: int
-    mask_token: int
-    pad_token: int | None
-
-    def _slice(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        # A label or token out of range would be another token's number to the network: no error.
-        check_label(label, len(x), self.null_label, "model")
-        check_tokens(x, self, "model")
-        levels = level.expand(len(x))
-        logits = self.net(x, self.level_input(levels) if self.level_input else levels, label)
-        return logits.log_softmax(-1)
-
-
-def check_tokens(tokens: Any, model: Any, where: str) -> Tensor:
-    """Return ``tokens`` (n, length), each a word of the model's, its mask or its padding.
-
-    Raises
-    ------
-    ValueError : no integers, no rows, no places, or a token that the model does not know
-    """
-    tokens = torch.as_tensor(tokens)
-    whole = not (tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool)
-    if not whole or tokens.ndim != 2 or not tokens.numel():
-        raise ValueError(
-            f"The 'tokens' parameter of {where} must be integers of shape (n, length), both at "
-            f"least 1. Got {tokens.dtype} of shape {tuple(tokens.shape)} instead."
-        )
-    special = {model.mask_token, getattr(model, "pad_token", None)} - {None}
-    known = (tokens >= 0) & (tokens < model.vocab_size)
-    for token in special:
-        known |= tokens == token
-    if not known.all():
-        raise ValueError(
-            f"The 'tokens' parameter of {where} must be below {model.vocab_size} or one of "
-            f"{sorted(special)} (mask, padding). Got {tokens[~known][0].item()} instead."
-        )
-    return tokens.long()
-
-
-def wrap(
-    net: Callable[..., Tensor],
-    predicts: str = "x0",
-    *,
-    num_classes: Any = None,
-    null_label: Any = None,
-    p_uncond: float | None = None,
-    sigma_data: float = 1.0,
-    scale_input: bool = False,
-    level_input: Callable[[Tensor], Tensor] | None = None,
-    batch_size: int = 256,
-    vocab_size: int | None = None,
-    mask_token: int | None = None,
-    pad_token: int | None = None,
-) -> Any:
-    """Make a model of a network: the edge where eps and v become x0, and logits log-probabilities.
-
-    Parameters
-    ----------
-    net : callable (x, level, label) -> output, all with n rows; label ``null_label`` means none
-    predicts : "x0", "eps" (x = x0 + sigma eps) or "v" (velocity, of data with ``sigma_data``:
-        v = (sigma_data^2 eps - sigma x0) / (sigma_data sqrt(sigma^2 + sigma_data^2))); for tokens
-        "log_probs" (n, length, words), normalised or not
-    num_classes, null_label, p_uncond : as the network was trained; by default ``net``'s own
-        attributes, and ``null_label`` is then num_classes. A label of k parts has k of each: (k,)
-    sigma_data : float, standard deviation of the data ("v" and ``scale_input`` need it)
-    scale_input : bool, give the network x / sqrt(sigma^2 + sigma_data^2), the variance-preserving
-        input of most published networks
-    level_input : callable (n,) -> (n,), from sigma to what the network takes (a timestep, say)
-    batch_size : int, rows in one forward of the network
-    vocab_size, mask_token, pad_token : int, of tokens; words are the tokens below vocab_size
-
-    Raises
-    ------
-    ValueError : an unknown ``predicts``, no number of classes, another null label than that,
-        "log_probs" without vocab_size and mask_token
-
-    Source: Karras et al. 2022, table 1; v after Salimans & Ho 2022 (arXiv 2202.00512).
-    """
-    if predicts not in ("x0", "eps", "v", "log_probs"):
-        raise ValueError(
-            "The 'predicts' parameter of wrap must be 'x0', 'eps', 'v' or 'log_probs'. "
-            f"Got {predicts!r} instead."
-        )
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(
-            f"The 'batch_size' parameter of wrap must be an int >= 1. Got {batch_size!r} instead."
-        )
-    num_classes = getattr(net, "num_classes", None) if num_classes is None else num_classes
-    if num_classes is None:
-        raise ValueError(
-            "The 'num_classes' parameter of wrap must be given where net has no such attribute. "
-            "Got None instead."
-        )
-    null_label = getattr(net, "null_label", num_classes) if null_label is None else null_label
-    if isinstance(null_label, int) and null_label != num_classes:
-        raise ValueError(
-            f"The 'null_label' parameter of wrap must be num_classes, {num_classes}: classes are "
-            f"counted from 0. Got {null_label} instead."
-        )
-    about = {
-        "num_classes": num_classes,
-        "null_label": null_label,
-        "p_uncond": getattr(net, "p_uncond", None) if p_uncond is None else p_uncond,
-        "level_input": level_input,
-    }
-    if predicts == "log_probs":
-        if vocab_size is None or mask_token is None:
-            raise ValueError(
-                "The 'vocab_size' and 'mask_token' parameters of wrap must be given for "
-                f"'log_probs'. Got {vocab_size}, {mask_token} instead."
-            )
-        about |= {"vocab_size": vocab_size, "mask_token": mask_token, "pad_token": pad_token}
-        return TokenModel(net, batch_size, about)
-    about |= {"predicts": predicts, "sigma_data": sigma_data, "scale_input": scale_input}
-    return Denoiser(net, batch_size, about)

@@ -1,8 +1,10 @@
 """Guidance: turns a model into a guided model. Knows nothing of networks, noise or data.
 
-Sorted in order of increasing complexity.
+From the formula, ``guide``, over scales that depend on the level (``interval``, ``ramp``) to the
+one packer of branches, ``combine``, and the two that use it: ``guided`` and ``composed``.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cfg_tutorial.arguments import check_label, check_scale, require
+
 Scale = float | Tensor | Callable[[Tensor], Any]
+Branch = tuple[Any, Tensor, float | Tensor]  # model, label of each row, weight: one or one a row
 
 # A scale this near to 0 or 1 is meant to be 0 or 1: 0.1 * 10 must not pay for two branches.
 ROUNDING = 1e-6
@@ -74,17 +79,15 @@ def interval(scale: float | Tensor, lo: float = 0.0, hi: float = math.inf) -> Sc
     Source: Kynkaanniemi et al. 2024 (arXiv 2404.07724). Lesson: 01_mixtures.
     """
     scale = check_scale(scale, "scale", "interval")
-    if not 0 <= lo < hi:
-        raise ValueError(
-            "The 'lo' and 'hi' parameters of interval must be 0 <= lo < hi. "
-            f"Got {lo}, {hi} instead."
-        )
+    require(0 <= lo < hi, "interval", "lo, hi", "0 <= lo < hi", f"{lo}, {hi}")
 
-    def at(level: Tensor) -> Tensor:
-        low, high = (torch.as_tensor(edge, dtype=level.dtype) for edge in (lo, hi))
-        return torch.where((low < level) & (level <= high), scale.to(level), 1.0)
-
+    at = functools.partial(_in_window, scale, lo, hi)
     return Schedule(at, tuple(edge for edge in (lo, hi) if 0 < edge < math.inf))
+
+
+def _in_window(scale: Tensor, lo: float, hi: float, level: Tensor) -> Tensor:
+    low, high = (torch.as_tensor(edge, dtype=level.dtype) for edge in (lo, hi))
+    return torch.where((low < level) & (level <= high), scale.to(level), 1.0)
 
 
 def ramp(
@@ -105,163 +108,207 @@ def ramp(
     Source: after Wang et al. 2024 (arXiv 2404.13040). Lesson: 01_mixtures.
     """
     start, end = check_scale(start, "start", "ramp"), check_scale(end, "end", "ramp")
-    if not (0 <= lo < hi < math.inf and rho > 0):
-        raise ValueError(
-            "The 'hi', 'lo' and 'rho' parameters of ramp must be 0 <= lo < hi < inf and rho > 0. "
-            f"Got hi={hi}, lo={lo}, rho={rho} instead."
-        )
-    top, bottom = hi ** (1 / rho), lo ** (1 / rho)
-
-    def at(level: Tensor) -> Tensor:
-        done = ((top - level ** (1 / rho)) / (top - bottom)).clamp(0, 1)
-        return start.to(level) + done * (end.to(level) - start.to(level))
-
-    return Schedule(at)
+    ok, got = 0 <= lo < hi < math.inf and rho > 0, f"hi={hi}, lo={lo}, rho={rho}"
+    require(ok, "ramp", "hi, lo, rho", "0 <= lo < hi < inf and rho > 0", got)
+    return Schedule(functools.partial(_on_ramp, start, end, hi, lo, 1 / rho))
 
 
-def check_scale(value: Any, name: str = "guidance_scale", where: str = "guided") -> Tensor:
-    """Return ``value`` as a 0-d or (n,) real, finite tensor, or raise a ValueError."""
-    try:
-        exact = torch.float64 if isinstance(value, float | int) else None
-        scale = torch.as_tensor(value, dtype=exact)
-        real = not scale.is_complex() and scale.ndim < 2 and bool(torch.isfinite(scale).all())
-    except (TypeError, ValueError, RuntimeError):
-        real = False
-    if not real:
-        raise ValueError(
-            f"The '{name}' parameter of {where} must be a finite real number, a (n,) tensor of "
-            f"them, or a callable of the level. Got {value!r} instead."
-        )
-    return scale
+def _on_ramp(
+    start: Tensor, end: Tensor, hi: float, lo: float, power: float, level: Tensor
+) -> Tensor:
+    done = ((hi**power - level**power) / (hi**power - lo**power)).clamp(0, 1)
+    return start.to(level) + done * (end.to(level) - start.to(level))
 
 
-def _rounded(scale: Tensor) -> float | Tensor:
+def _product(first: Scale, second: Scale) -> Scale:
+    """Return the scale that guides once as much as two scales do one after the other."""
+    pair: list[Any] = [s if callable(s) else check_scale(s) for s in (first, second)]
+    edges = {edge for scale in pair for edge in getattr(scale, "edges", ())}
+    if any(map(callable, pair)):
+        return Schedule(functools.partial(_times, *pair), tuple(edges))
+    return _times(pair[0], pair[1], torch.zeros(()))
+
+
+def _times(first: Any, second: Any, level: Tensor) -> Tensor:
+    a, b = (check_scale(one(level)) if callable(one) else one for one in (first, second))
+    ok = not (a.ndim and b.ndim and len(a) != len(b))
+    expected = "must have one value a row, as many as the model's own scale has, "
+    require(ok, "guided", "guidance_scale", f"{expected}{a.numel()}", lambda: len(b))
+    return a * b
+
+
+def _rounded(scale: Tensor | float) -> float | Tensor:
     """Return a scale, 0-d as a number, with all within ROUNDING of 0 or 1 made just that."""
-    if not scale.ndim:
-        value = float(scale.detach())
+    if isinstance(scale, float) or not (scale.ndim or scale.requires_grad):
+        value = scale if isinstance(scale, float) else float(scale.detach())
         near = [exact for exact in (0.0, 1.0) if abs(value - exact) < ROUNDING]
         return near[0] if near else value
     nearest = scale.round().clamp(0, 1)
     return torch.where((scale - nearest).abs() < ROUNDING, nearest, scale)
 
 
-def check_label(label: Any, n: int, highest: int | Tensor, where: str) -> Tensor:
-    """Return ``label`` as an integer tensor (n,), or (n, k), from 0 to ``highest``.
+def predictions(x: Tensor, level: Tensor, branches: list[Branch]) -> list[Tensor]:
+    """Return what each branch predicts, (n, ...) each: all rows of one model go through one call.
 
-    One label, () or (k,), stands for all rows.
+    A row whose weight is 0 is not run; what another branch predicts for it stands in its place.
+
+    Parameters
+    ----------
+    x : Tensor (n, *shape)
+    level : Tensor, 0-d or (n,)
+    branches : (model, label (n,) or (n, k), weight) each, the weight a float or Tensor (n,)
+    """
+    n, whole = len(x), all(isinstance(weight, float) for *_, weight in branches)
+    rows: list[Any] = [slice(None) for _ in branches]
+    if not whole:
+        every = torch.arange(n, device=x.device)
+        weights = [weight for *_, weight in branches]
+        rows = [every if isinstance(w, float) else w.nonzero()[:, 0] for w in weights]
+    order: list[int] = []
+    answers: list[Tensor] = []
+    for model in {id(model): model for model, *_ in branches}.values():
+        own = [i for i, branch in enumerate(branches) if branch[0] is model]
+        levels = _joined([level[rows[i]] for i in own]) if level.ndim else level
+        labels = _joined([branches[i][1][rows[i]] for i in own])
+        answers.append(model(_joined([x[rows[i]] for i in own]), levels, labels))
+        order += own
+    answer = _joined(answers)
+    if whole:
+        parts = dict(zip(order, answer.split(n), strict=True))
+        return [parts[i] for i in range(len(branches))]
+    place, start = torch.full((len(branches), n), -1, device=x.device), 0
+    for i in order:  # where each branch's rows stand in the answer
+        place[i, rows[i]] = torch.arange(start, start + len(rows[i]), device=x.device)
+        start += len(rows[i])
+    other = place.amax(0)
+    return [answer[torch.where(own < 0, other, own)] for own in place]
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def combine(x: Tensor, level: Tensor, branches: list[Branch]) -> Tensor:
+    """Return the sum of what the branches predict, weighted: (n, ...). See ``predictions``.
+
+    A row of weight 0 costs no forward. Two branches whose weights sum to 1 are a ``guide``, exact
+    at 0 and 1. What a branch with a weight forbids (-inf) is forbidden, and never NaN.
 
     Raises
     ------
-    ValueError : wrong type, wrong number of rows, or a class that is not known
+    ValueError : a place with nothing allowed
     """
-    label, top = torch.as_tensor(label), torch.as_tensor(highest)
-    if label.shape == top.shape:
-        label = label.expand(n, *top.shape)
-    whole = not (label.is_floating_point() or label.is_complex() or label.dtype == torch.bool)
-    if not whole or label.shape != (n, *top.shape):
-        raise ValueError(
-            f"The 'label' parameter of {where} must be an integer tensor of shape "
-            f"{(n, *top.shape)}. Got {label.dtype} of shape {tuple(label.shape)} instead."
-        )
-    if ((label < 0) | (label > top.to(label.device))).any():
-        raise ValueError(
-            f"The 'label' parameter of {where} must be from 0 to {top.tolist()}. "
-            f"Got {label.min().item()} to {label.max().item()} instead."
-        )
-    return label
+    used = [b for b in branches if (b[2] != 0 if isinstance(b[2], float) else (b[2] != 0).any())]
+    if len(used) == 1 and _all_one(used[0][2]):
+        model, label, _ = used[0]
+        return model(x, level, label)
+    each, weights = predictions(x, level, used), [weight for *_, weight in used]
+    if len(used) == 2 and _all_one(weights[0] + weights[1]):
+        total = guide(each[0], each[1], weights[0])
+    else:
+        parts = zip(weights, each, strict=True)
+        total = sum((per_row(w, p) * p for w, p in parts), torch.zeros_like(each[0]))
+    if math.isfinite(total.detach().sum()):  # one look, since nearly always all is finite
+        return total
+    parts = zip(weights, each, strict=True)
+    forbids = [p.isneginf() & (torch.as_tensor(per_row(w, p)) != 0) for w, p in parts]
+    forbidden = torch.stack(forbids).any(0)
+    expected = "must allow something at every place"
+    got = "a place where the branches together forbid everything"
+    require(not forbidden.all(-1).any(), "guided", "model", expected, got)
+    return total.masked_fill(forbidden, -torch.inf)
 
 
-class Guided(nn.Module):
-    """A model, guided: called as any model is; ``guided`` makes it.
+def _all_one(weight: float | Tensor) -> bool:
+    return bool(torch.as_tensor(weight - 1).abs().max() < ROUNDING)
+
+
+class Wrapper(nn.Module):
+    """A model round a model: shows the names of the one inside, and passes a run's start and steps
+    on to it.
 
     An nn.Module, so that ``eval``, ``train``, ``to`` and ``double`` reach the model inside.
     """
 
     null_label: Any
 
-    def __init__(self, model: Any, guidance_scale: Scale):
+    def __init__(self, model: Any, edges: set[float]):
         super().__init__()
         self.model = model
-        self.guidance_scale = (
-            guidance_scale if callable(guidance_scale) else _rounded(check_scale(guidance_scale))
-        )
         for name in SHOWN:
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
-        jumps = {*getattr(model, "edges", ()), *getattr(guidance_scale, "edges", ())}
-        self.edges = tuple(sorted(jumps, reverse=True))
+        self.edges = tuple(sorted({*getattr(model, "edges", ()), *edges}, reverse=True))
         if not isinstance(model, nn.Module):
             self.training = False
 
-    def scale_at(self, x: Tensor, level: Tensor) -> float | Tensor:
-        """Return the scale, one number or one a row of x (n, ...), rounded to 0 and 1."""
-        scale = self.guidance_scale
-        if callable(scale):
-            scale = _rounded(check_scale(scale(level)))
-        if isinstance(scale, float):
-            return scale
-        if len(scale) != len(x):
-            raise ValueError(
-                "The 'guidance_scale' parameter of guided must have one value a row of x, "
-                f"{len(x)} of them. Got {len(scale)} instead."
-            )
-        return scale.to(x) if x.is_floating_point() else scale.to(x.device, torch.float64)
+    def start(self, label: Tensor, rows: Tensor) -> None:
+        tell(self.model, "start", label, rows)
+
+    def step(self, level: Tensor) -> None:
+        tell(self.model, "step", level)
+
+
+def tell(model: Any, what: str, *about: Any) -> None:
+    """Call the method ``what`` of a model that has it: "start" of a run, or "step"."""
+    if hasattr(model, what):
+        getattr(model, what)(*about)
+
+
+class Guided(Wrapper):
+    """A model, guided by one label or several: ``guided`` and ``composed`` make it.
+
+    ``scales`` has the scale of each label, under None that of the label it is called with.
+    """
+
+    def __init__(self, model: Any, scales: dict[Any, Scale], name: str, where: str):
+        super().__init__(
+            model, {e for scale in scales.values() for e in getattr(scale, "edges", ())}
+        )
+        self.said = name, where
+        self.scales = {
+            key: scale if callable(scale) else _rounded(check_scale(scale, name, where))
+            for key, scale in scales.items()
+        }
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        level = level_beside(x, level)
-        null = _null_like(label, self.null_label)
-        scale, is_null = self.scale_at(x, level), label == null
-        if isinstance(scale, float) and not is_null.any():
-            return self._all_rows(x, level, label, null, scale)
-        is_null = is_null if is_null.ndim == 1 else is_null.all(1)
+        label = check_label(label, len(x), self.null_label, self.said[1]).to(x.device)
+        level, null = level_beside(x, level), _like(self.null_label, label)
+        is_null = (label == null).reshape(len(x), -1).all(1)
+        some_null = bool(is_null.any())
+        rest: Any = 1.0
+        branches: list[Branch] = []
+        for key, scale in self.scales.items():
+            weight = self.scale_at(scale, x, level)
+            if some_null:  # a fixed point: its own label there is the null label
+                weight = torch.as_tensor(weight, dtype=torch.float64, device=x.device)
+                weight = weight.expand(len(x)).masked_fill(is_null, float(key is None))
+            branches.append((self.model, label if key is None else _like(key, label), weight))
+            rest = rest - weight
+        return combine(x, level, [*branches, (self.model, null, _rounded(rest))])
+
+    def scale_at(self, scale: Scale, x: Tensor, level: Tensor) -> float | Tensor:
+        """Return a scale, one number or one a row of x (n, ...), rounded to 0 and 1."""
+        if callable(scale):
+            scale = _rounded(check_scale(scale(level), *self.said))
         if isinstance(scale, float):
-            scale = torch.tensor(scale, dtype=torch.float64, device=x.device).expand(len(x))
-        scale = scale.masked_fill(is_null, 1.0)  # there both branches agree
-        for one in (0.0, 1.0):
-            if (scale == one).all():
-                return self._all_rows(x, level, label, null, one)
-
-        with_cond, with_uncond = scale != 0, scale != 1
-        rows = torch.cat([with_cond.nonzero(), with_uncond.nonzero()]).squeeze(1)
-        labels = torch.cat([label[with_cond], null[with_uncond]])
-        prediction = self.model(x[rows], level[rows] if level.ndim else level, labels)
-        cond_at = with_cond.cumsum(0) - 1
-        uncond_at = int(with_cond.sum()) + with_uncond.cumsum(0) - 1
-        # A row without a branch takes the other in its place: guide then returns it unchanged.
-        cond = prediction[torch.where(with_cond, cond_at, uncond_at)]
-        uncond = prediction[torch.where(with_uncond, uncond_at, cond_at)]
-        return _combine(cond, uncond, scale)
-
-    def _all_rows(
-        self, x: Tensor, level: Tensor, label: Tensor, null: Tensor, scale: float
-    ) -> Tensor:
-        """Guide with one scale for all rows, without looking at them one by one."""
-        if scale in (0.0, 1.0):
-            return self.model(x, level, label if scale else null)
-        levels = torch.cat([level, level]) if level.ndim else level
-        prediction = self.model(torch.cat([x, x]), levels, torch.cat([label, null]))
-        return _combine(prediction[: len(x)], prediction[len(x) :], scale)
+            return scale
+        scale = scale if scale.ndim else scale.expand(len(x))  # it is learned
+        name, where = self.said
+        expected = f"must have one value a row of x, {len(x)} of them"
+        require(len(scale) == len(x), where, name, expected, lambda: len(scale))
+        return scale.to(x.device, torch.float64)
 
 
-def _null_like(label: Tensor, null_label: int | Tensor) -> Tensor:
-    """Return the null label in the shape of ``label`` (n,) or (n, k)."""
-    if isinstance(null_label, int):
-        return torch.full_like(label, null_label)
-    return torch.as_tensor(null_label).to(label).expand_as(label)
+def _like(one: Any, label: Tensor) -> Tensor:
+    """Return one label, an int or of k parts, for every row of ``label`` (n,) or (n, k)."""
+    return torch.as_tensor(one).to(label).expand_as(label)
 
 
-def _combine(cond: Tensor, uncond: Tensor, scale: float | Tensor) -> Tensor:
-    """Return ``guide``, with places that either branch forbids (-inf) forbidden, not NaN."""
-    combined = guide(cond, uncond, scale)
-    if math.isfinite(combined.detach().sum()):  # one look, since nearly always all is finite
-        return combined
-    forbidden = cond.isneginf() | uncond.isneginf()
-    if forbidden.all(-1).any():
-        raise ValueError(
-            "The 'model' parameter of guided must allow something at every place. "
-            "Got a place where the two branches together forbid everything instead."
-        )
-    return combined.masked_fill(forbidden, -torch.inf)
+def _check_dropout(model: Any, where: str) -> None:
+    expected = "must have been trained with label dropout, p_uncond > 0"
+    ok = getattr(model, "p_uncond", None) != 0
+    require(ok, where, "model", expected, "a model with p_uncond = 0")
 
 
 def guided(model: Any, guidance_scale: Scale) -> Guided:
@@ -286,104 +333,15 @@ def guided(model: Any, guidance_scale: Scale) -> Guided:
 
     Source: Ho & Salimans 2022 (arXiv 2207.12598). Lesson: 01_mixtures.
     """
-    if getattr(model, "p_uncond", None) == 0:
-        raise ValueError(
-            "The 'model' parameter of guided must have been trained with label dropout, "
-            "p_uncond > 0. Got a model with p_uncond = 0 instead."
-        )
-    if isinstance(model, Guided):  # one layer, so that each row keeps its own scales
-        guidance_scale = _product(model.guidance_scale, guidance_scale)
-        model = model.model
-    return Guided(model, guidance_scale)
+    _check_dropout(model, "guided")
+    if not isinstance(model, Guided):
+        return Guided(model, {None: guidance_scale}, "guidance_scale", "guided")
+    # One layer, so that each row keeps its own scales.
+    scales = {key: _product(scale, guidance_scale) for key, scale in model.scales.items()}
+    return Guided(model.model, scales, "guidance_scale", "guided")
 
 
-def _product(first: Scale, second: Scale) -> Scale:
-    """Return the scale that guides once as much as two scales do one after the other."""
-    pair = [scale if callable(scale) else check_scale(scale) for scale in (first, second)]
-    edges = {edge for scale in pair for edge in getattr(scale, "edges", ())}
-
-    def at(level: Tensor) -> Tensor:
-        a, b = (check_scale(scale(level)) if callable(scale) else scale for scale in pair)
-        if a.ndim and b.ndim and len(a) != len(b):
-            raise ValueError(
-                "The 'guidance_scale' parameter of guided must have one value a row, as many as "
-                f"the model's own scale has, {len(a)}. Got {len(b)} instead."
-            )
-        return a * b
-
-    return Schedule(at, tuple(edges)) if any(map(callable, pair)) else at(torch.zeros(()))
-
-
-class Composed(nn.Module):
-    """A model guided by several labels at once: called as any model is; ``composed`` makes it."""
-
-    null_label: Any
-
-    def __init__(self, model: Any, scales: dict[Any, Any]):
-        super().__init__()
-        self.model, self.scales = model, scales
-        for name in SHOWN:
-            if hasattr(model, name):
-                setattr(self, name, getattr(model, name))
-        jumps = {*getattr(model, "edges", ())}
-        jumps.update(*(getattr(scale, "edges", ()) for scale in scales.values()))
-        self.edges = tuple(sorted(jumps, reverse=True))
-        if not isinstance(model, nn.Module):
-            self.training = False
-
-    def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        level = level_beside(x, level)
-        null = _null_like(label, self.null_label)
-        is_null = (label == null).reshape(len(x), -1).all(1)
-        own = (~is_null).nonzero()[:, 0]  # the rows that are guided
-        scales = {key: self._scale(scale, x, level)[own] for key, scale in self.scales.items()}
-        used = {key: scale for key, scale in scales.items() if (scale != 0).any()}
-        rest = 1 - sum(used.values(), torch.zeros(len(own), dtype=torch.float64, device=x.device))
-        rest = rest.masked_fill(rest.abs() < ROUNDING, 0)
-        with_null = is_null.clone()
-        with_null[own] = rest != 0
-        rows = torch.cat([*[own] * len(used), with_null.nonzero()[:, 0]])
-        labels = [torch.as_tensor(key).to(label).expand_as(label[own]) for key in used]
-        every = torch.cat([*labels, null[with_null]])
-        prediction = self.model(x[rows], level[rows] if level.ndim else level, every)
-        *each, nulls = prediction.split([len(own)] * len(used) + [int(with_null.sum())])
-        answer = prediction.new_zeros(len(x), *prediction.shape[1:])
-        answer[with_null] = nulls
-        if len(own):
-            answer[own] = _combine_all([*each, answer[own]], [*used.values(), rest])
-        return answer
-
-    @staticmethod
-    def _scale(scale: Any, x: Tensor, level: Tensor) -> Tensor:
-        value = check_scale(scale(level) if callable(scale) else scale, "scales", "composed")
-        if value.ndim and len(value) != len(x):
-            raise ValueError(
-                "The 'scales' parameter of composed must have one value a row of x, "
-                f"{len(x)} of them. Got {len(value)} instead."
-            )
-        rounded = torch.as_tensor(_rounded(value), dtype=torch.float64, device=x.device)
-        return rounded.expand(len(x))
-
-
-def _combine_all(predictions: list[Tensor], weights: list[Tensor]) -> Tensor:
-    """Return the weighted sum; what a prediction that has a weight forbids (-inf) is forbidden."""
-    total, forbidden = torch.zeros_like(predictions[0]), torch.zeros_like(predictions[0]).bool()
-    for prediction, weight in zip(predictions, weights, strict=True):
-        weight = per_row(weight, prediction)
-        forbids = prediction.isneginf() & (weight != 0)
-        forbidden |= forbids
-        total = total + weight * prediction.masked_fill(prediction.isneginf(), 0)
-    if not forbidden.any():
-        return total
-    if forbidden.all(-1).any():
-        raise ValueError(
-            "The 'model' parameter of composed must allow something at every place. "
-            "Got a place where the branches together forbid everything instead."
-        )
-    return total.masked_fill(forbidden, -torch.inf)
-
-
-def composed(model: Any, scales: dict[Any, Scale]) -> Composed:
+def composed(model: Any, scales: dict[Any, Scale]) -> Guided:
     """Guidance by several labels at once: ``D(null) + sum of scale_i (D(label_i) - D(null))``.
 
     ``composed(m, {c: s})`` answers as ``guided(m, s)`` does to label c; a negative scale steers
@@ -409,18 +367,9 @@ def composed(model: Any, scales: dict[Any, Scale]) -> Composed:
 
     Source: Liu et al. 2022 (arXiv 2206.01714). Lesson: 04_audio.
     """
-    if not isinstance(scales, dict) or not scales:
-        raise ValueError(
-            "The 'scales' parameter of composed must be {label: scale}, at least one. "
-            f"Got {scales!r} instead."
-        )
-    if getattr(model, "p_uncond", None) == 0:
-        raise ValueError(
-            "The 'model' parameter of composed must have been trained with label dropout, "
-            "p_uncond > 0. Got a model with p_uncond = 0 instead."
-        )
-    for label, scale in scales.items():
+    ok = isinstance(scales, dict) and scales
+    require(ok, "composed", "scales", "{label: scale}, at least one", repr(scales))
+    _check_dropout(model, "composed")
+    for label in scales:
         check_label([label], 1, model.null_label, "composed")
-        if not callable(scale):
-            check_scale(scale, "scales", "composed")
-    return Composed(model, dict(scales))
+    return Guided(model, dict(scales), "scales", "composed")

@@ -5,7 +5,7 @@ All work on modes: ``mode`` (n,) is the mode of each sample, -1 where it belongs
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -45,6 +45,9 @@ class Coverage:
         if name not in extra:
             raise AttributeError(f"Coverage has no measure {name!r}")
         return extra[name]
+
+
+MEASURES = tuple(f.name for f in fields(Coverage) if f.name not in ("mode_counts", "extra"))
 
 
 def count_modes(mode: Tensor, num_modes: int) -> Tensor:
@@ -125,7 +128,8 @@ def effective_modes(counts: Tensor) -> float:
 def spread(features: Tensor, mode: Tensor, real_features: Tensor, real_mode: Tensor) -> float:
     """Return the root of the within-mode variance over that of real data, weighted by samples.
 
-    Modes with fewer than 10 samples, or real data, are left out; NaN where none is left.
+    Modes with fewer than 10 samples, or real data, or real data that do not vary, are left out; NaN
+    where none is left.
 
     Parameters
     ----------
@@ -134,8 +138,8 @@ def spread(features: Tensor, mode: Tensor, real_features: Tensor, real_mode: Ten
     within = total = 0.0
     for k in mode[mode >= 0].unique().tolist():
         ours, real = features[mode == k].double(), real_features[real_mode == k].double()
-        if min(len(ours), len(real)) >= 10:
-            within += len(ours) * ours.var(0).sum().item() / real.var(0).sum().item()
+        if min(len(ours), len(real)) >= 10 and (varies := real.var(0).sum().item()):
+            within += len(ours) * ours.var(0).sum().item() / varies
             total += len(ours)
     return math.sqrt(within / total) if total else math.nan
 
@@ -159,19 +163,6 @@ def kernel_distance(features: Tensor, real: Tensor, width: float) -> float:
         return (kernel(a, a).sum() - len(a)) / (len(a) * (len(a) - 1))
 
     return (mean_off_diagonal(x) + mean_off_diagonal(y) - 2 * kernel(x, y).mean()).item()
-
-
-def tilted_law(mode_weights: Tensor, scale: float, label: int) -> Tensor:
-    """Return p(mode | label)^scale p(mode)^(1 - scale), normalised: (num_modes,) of float64.
-
-    The law that guidance is often said to sample. It is not: see ``guided_weights`` of mixtures.
-
-    Source: Bradley & Nakkiran 2024 (arXiv 2408.09000), who show the difference.
-    """
-    own, mean = mode_weights[label].double(), mode_weights.double().mean(0)
-    log = torch.xlogy(scale, own) + torch.xlogy(1 - scale, mean)
-    possible = (own > 0) | ((mean > 0) & (scale == 0))
-    return torch.where(possible, log, -torch.inf).softmax(0)
 
 
 def law_measures(law: Tensor, mode_weights: Tensor, label: int) -> dict[str, float]:

@@ -8,6 +8,7 @@ Each row of the answer depends on the same row of the input alone.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -206,12 +207,22 @@ class Transformer(nn.Module):
         return logits[:, before : before + length, : self.vocab_size]
 
 
+def _transformers() -> Any:
+    """Return transformers, which loads torchaudio too, where there is one."""
+    try:
+        import transformers
+        from transformers import BertForMaskedLM, GPT2LMHeadModel  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        said = f"transformers, which text needs, does not load: {error}"
+        raise ImportError(f"{said}. `cfg-tutorial doctor` says what to do.") from error
+    return transformers
+
+
 def bert(vocab_size: int, hidden: int, depth: int, heads: int, longest: int) -> nn.Module:
     """Return a fresh ``BertForMaskedLM``."""
-    from transformers import BertConfig, BertForMaskedLM
-
-    return BertForMaskedLM(
-        BertConfig(
+    library = _transformers()
+    return library.BertForMaskedLM(
+        library.BertConfig(
             vocab_size=vocab_size,
             hidden_size=hidden,
             num_hidden_layers=depth,
@@ -227,10 +238,9 @@ def bert(vocab_size: int, hidden: int, depth: int, heads: int, longest: int) -> 
 
 def gpt2(vocab_size: int, hidden: int, depth: int, heads: int, longest: int) -> nn.Module:
     """Return a fresh ``GPT2LMHeadModel``."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    return GPT2LMHeadModel(
-        GPT2Config(
+    library = _transformers()
+    return library.GPT2LMHeadModel(
+        library.GPT2Config(
             vocab_size=vocab_size,
             n_embd=hidden,
             n_layer=depth,

@@ -4,9 +4,11 @@ import base64
 import inspect
 import io
 import math
+import sys
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from cfg_tutorial.measures import t_interval
 
@@ -54,18 +56,61 @@ def source(thing: Any) -> Source:
 
 
 def image_bytes(figure: Any, kind: str = "png", dpi: int = 110) -> bytes:
-    """Return a figure as a file of a kind, "png" or "svg"; pyplot forgets the figure."""
-    import matplotlib.pyplot as plt
-
+    """Return a figure as a file of a kind, "png" or "svg"; pyplot forgets one that it knows."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=dpi)
-    plt.close(figure)
+    if pyplot := sys.modules.get("matplotlib.pyplot"):  # a domain of one's own may draw with it
+        pyplot.close(figure)
     return buffer.getvalue()
 
 
 def data_uri(kind: str, content: bytes) -> str:
     """Return a file as an address that holds it; kind such as "image/png"."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+class View(NamedTuple):
+    """What is shown of samples, anywhere: a picture, what is on it in words, what is heard."""
+
+    png: bytes
+    words: str  # "3 mode 0, 1 invalid"
+    sounds: list[tuple[str, bytes]]  # names of modes, each with a WAV file
+
+
+def view(domain: Any, x: Any, num_sounds: int, dpi: int = 110) -> View:
+    """Return what is shown of a domain's samples x (n, *shape): of the first that make a picture.
+
+    Parameters
+    ----------
+    num_sounds : of how many samples a sound is made, where they make one
+    """
+    shown = x[: domain.num_shown]
+    read = domain.read_modes(shown)
+    words = ", ".join(f"{count} {mode}" for mode, count in Counter(read).most_common())
+    sounds = zip(read, domain.sounds(shown[:num_sounds]), strict=False)
+    return View(image_bytes(domain.show(shown), dpi=dpi), words, list(sounds))
+
+
+def draw_shares(
+    ax: Any, modes: Sequence[str], shares: Any, own: Any, colours: Any, name: str | None = None
+) -> None:
+    """Draw the share of each mode as a bar, and the class's own law as the bars' outlines.
+
+    Parameters
+    ----------
+    shares, own : a number a mode
+    colours : one, or one a mode
+    name : what the legend calls the bars
+    """
+    from cfg_tutorial.domains.picture import plain
+
+    places = range(len(modes))
+    ax.bar(places, shares, color=colours, label=name)
+    outline = {"fill": False, "edgecolor": "#333333", "linewidth": 1}
+    ax.bar(places, own, label="the class's own law", **outline)
+    ax.set_xticks(
+        places, [*map(plain, modes)], rotation=60, ha="right", rotation_mode="anchor", fontsize=7
+    )
 
 
 def plot_coverage(
@@ -91,7 +136,7 @@ def plot_coverage(
     ------
     ValueError : the table has no such measure
     """
-    import matplotlib.pyplot as plt
+    from cfg_tutorial.domains.picture import Picture, plain
 
     means = table[table.label == "mean"]
     for name, wanted in (("measure", measure), ("against", against)):
@@ -101,9 +146,8 @@ def plot_coverage(
                 f"{sorted(set(means.measure))}. Got {wanted!r} instead."
             )
     domains = list(dict.fromkeys(means.domain))
-    figure, axes = plt.subplots(
-        1, len(domains), figsize=(5.2 * len(domains), 4), squeeze=False, layout="constrained"
-    )
+    figure = Picture(figsize=(5.2 * len(domains), 4), layout="constrained")
+    axes = figure.subplots(1, len(domains), squeeze=False)
     for ax, domain in zip(axes[0], domains, strict=True):
         panel = means[means.domain == domain]
         _draw_references(ax, panel, measure, against)
@@ -116,11 +160,11 @@ def plot_coverage(
                 one = ours[ours.method == method]
                 name = NAMES[source_name]
                 if method != "none" and len(methods) > 1:
-                    name += f", {method}"
+                    name += f", {plain(method)}"
                 _draw_curve(ax, one, measure, against, {**style, "alpha": 1 / (1 + i / 2)}, name)
                 if against != "scale" and source_name == present[0]:
                     _label_scales(ax, one, measure, against, style["color"])
-        ax.set_title((titles or {}).get(domain, domain), fontsize=9)
+        ax.set_title(plain((titles or {}).get(domain, domain)), fontsize=9)
         ax.set(xlabel=LABELS.get(against, against), ylabel=LABELS.get(measure, measure))
         ax.grid(alpha=0.25)
         if ax.get_legend_handles_labels()[0]:
@@ -206,21 +250,15 @@ def plot_modes(
     ----------
     mode_weights : (num_classes, num_modes), the domain's
     """
-    import matplotlib.pyplot as plt
+    from cfg_tutorial.domains.picture import Picture, plain
 
     own = table[
         (table.domain == domain) & (table.measure == "mode_share") & (table.label == str(label))
     ]
     modes = list(dict.fromkeys(own["mode"]))
     drawn = next(s for s in ("trained", "shipped", "exact") if s in set(own.source))
-    figure, axes = plt.subplots(
-        1,
-        len(scales),
-        figsize=(3.6 * len(scales), 3.4),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = Picture(figsize=(3.6 * len(scales), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(scales), sharey=True, squeeze=False)
     for ax, scale in zip(axes[0], scales, strict=True):
         at = own[own.scale == scale]
 
@@ -229,36 +267,18 @@ def plot_modes(
             rows = rows[rows.method.isin(["none", "cfg"])]
             return rows.pivot_table(index="mode", columns="seed", values="value").reindex(modes)
 
-        places = range(len(modes))
         ours = shares(drawn)
         colour = STYLES[drawn]["color"]
-        ax.bar(places, ours.mean(axis=1), color=colour, alpha=0.6, label=NAMES[drawn])
-        for seed in ours:
-            ax.plot(places, ours[seed], ".", color=colour, markersize=4, label="_seed")
-        ax.bar(
-            places,
-            [float(w) for w in mode_weights[label]],
-            fill=False,
-            edgecolor="#555555",
-            linewidth=0.8,
-            label="the class's own law",
-        )
+        law = [float(w) for w in mode_weights[label]]
+        draw_shares(ax, modes, ours.mean(axis=1), law, (colour, 0.6), NAMES[drawn])
+        ax.plot(ours.to_numpy(), ".", color=colour, markersize=4, label="_seed")
         for other in ("exact", "equation", "tilted", "tilted_whole"):
             if other != drawn and other in set(at.source):
-                style = STYLES[other]
-                ax.plot(
-                    places,
-                    shares(other).mean(axis=1),
-                    linestyle="none",
-                    marker=style["marker"],
-                    color=style["color"],
-                    markersize=5,
-                    label=NAMES[other],
-                )
+                look = {**STYLES[other], "linestyle": "none", "markersize": 5}
+                ax.plot(shares(other).mean(axis=1).to_numpy(), label=NAMES[other], **look)
         ax.set_title(f"guidance_scale {scale:g}", fontsize=9)
-        ax.set_xticks(places, modes, rotation=60, ha="right", fontsize=7)
     axes[0][0].set_ylabel("share of the class's samples")
     named = axes[0][-1].get_legend_handles_labels()
     figure.legend(*named, loc="outside lower center", ncols=len(scales), fontsize=7, frameon=False)
-    figure.suptitle(title or domain, fontsize=10)
+    figure.suptitle(plain(title or domain), fontsize=10)
     return figure

@@ -1,63 +1,132 @@
 """Samplers: from noise to data, one state after the other. Know nothing of guidance or networks."""
 
 import functools
+import inspect
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cfg_tutorial.diffusion import check_tokens, row_noise
-from cfg_tutorial.guidance import check_label
+from cfg_tutorial.arguments import (
+    check_filled,
+    check_label,
+    check_levels,
+    check_rows,
+    check_tokens,
+    require,
+)
+from cfg_tutorial.diffusion import row_noise
+from cfg_tutorial.guidance import level_beside, tell
+
+ORDERS = ("random", "left", "confidence")
 
 
-def _sampler(states: Callable[..., Iterator[Tensor]]) -> Callable[..., Iterator[Tensor]]:
-    """Make a rule a sampler: arguments checked at the call, evaluation mode, no gradients."""
+def _sampler(check: Callable[..., tuple[Tensor, Tensor]]) -> Callable[[Any], Any]:
+    """Make a rule a sampler: arguments are checked at the call, x and levels by ``check``, and the
+    states are then those of one run of the model."""
 
-    @functools.wraps(states)
-    def sample(
-        model: Any, x: Tensor, sigmas: Tensor, label: Tensor, *args: Any, **options: Any
-    ) -> Iterator[Tensor]:
-        if len(x) == 0:
-            raise ValueError(
-                f"The 'x' parameter of {states.__name__} must have rows. "
-                f"Got shape {tuple(x.shape)} instead."
-            )
-        sigmas = _check_levels(torch.as_tensor(sigmas).to(x), "sigmas", states.__name__)
-        label = check_label(label, len(x), model.null_label, states.__name__).to(x.device)
-        if "rows" in options:
-            options["rows"] = check_rows(options["rows"], len(x), states.__name__)
-        return _evaluate(model, states(model, x, sigmas, label, *args, **options))
+    def decorate(rule: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        name, signature = rule.__name__, inspect.signature(rule)
 
-    return sample
+        @functools.wraps(rule)
+        def sample(*args: Any, **options: Any) -> Iterator[Any]:
+            bound = signature.bind(*args, **options)
+            bound.apply_defaults()
+            model, x, levels, label, *_ = bound.args
+            x, levels = check(name, **bound.arguments)
+            # A plain function does not say which labels it knows.
+            any_label = torch.full(torch.as_tensor(label).shape[1:], 2**62)
+            highest = getattr(model, "null_label", any_label)
+            label = check_label(label, len(x), highest, name).to(x.device)
+            rows = check_rows(bound.arguments["rows"], len(x), name)
+            given = zip(bound.arguments, (model, x, levels, label), strict=False)
+            bound.arguments.update({**dict(given), "rows": rows})
+            states = rule(*bound.args, **bound.kwargs)
+            return evaluated(model, _run(model, states, levels, label, rows))
 
+        sample.evaluates = True  # type: ignore[attr-defined]
+        return sample
 
-def _check_levels(levels: Tensor, name: str, where: str) -> Tensor:
-    falls = levels.ndim == 1 and len(levels) > 1 and bool((levels.diff() < 0).all())
-    if not falls or levels[-1] != 0 or not torch.isfinite(levels).all():
-        raise ValueError(
-            f"The '{name}' parameter of {where} must decrease strictly and end in 0. "
-            f"Got {levels.tolist()} instead."
-        )
-    return levels
+    return decorate
 
 
-@torch.no_grad()
-def _evaluate(model: Any, states: Iterator[Tensor]) -> Iterator[Tensor]:
-    """Yield ``states`` with the model in evaluation mode; each module's own mode is restored."""
-    modes = {m: m.training for m in model.modules()} if isinstance(model, nn.Module) else {}
-    try:
-        for module in modes:
+def _check_x(name: str, x: Tensor, sigmas: Any, **_: Any) -> tuple[Tensor, Tensor]:
+    check_filled(x, name)
+    return x, check_levels(torch.as_tensor(sigmas).to(x), "sigmas", name)
+
+
+def _check_tokens(
+    name: str, model: Any, tokens: Any, levels: Any, order: str, **_: Any
+) -> tuple[Tensor, Tensor]:
+    tokens = check_tokens(tokens, model, name)
+    levels = check_levels(level_beside(tokens, levels), "levels", name)
+    expected = "masked fractions, at most 1"
+    require(levels[0] <= 1, name, "levels", expected, lambda: levels.tolist())
+    require(order in ORDERS, name, "order", f"one of {ORDERS}", repr(order))
+    return tokens, levels
+
+
+_lock = threading.Lock()
+_asked: dict[nn.Module, tuple[int, bool]] = {}  # how many ask a module now, and its own mode
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Let a model be in evaluation mode inside, and compute no gradients.
+
+    Samplers may run one model in turns, or in threads: the first to come puts a module into that
+    mode, and the last to go puts it back into its own.
+    """
+    modules = [*model.modules()] if isinstance(model, nn.Module) else []
+    with _lock:
+        for module in modules:
+            number, mode = _asked.get(module, (0, module.training))
+            _asked[module] = number + 1, mode
             module.training = False
-        yield from states
+    try:
+        with torch.no_grad():
+            yield
     finally:
-        for module, training in modes.items():
-            module.training = training
+        with _lock:
+            for module in modules:
+                number, mode = _asked.pop(module)
+                if number > 1:
+                    _asked[module] = number - 1, mode
+                else:
+                    module.training = mode
 
 
-@_sampler
-def sample_euler(model: Any, x: Tensor, sigmas: Tensor, label: Tensor) -> Iterator[Tensor]:
+def evaluated(model: Any, states: Iterator[Any]) -> Iterator[Any]:
+    """Yield ``states``, each computed while the model is ``evaluating``, and nothing in between."""
+    while True:
+        with evaluating(model):
+            try:
+                state = next(states)
+            except StopIteration:
+                return
+        yield state
+
+
+def _run(
+    model: Any, states: Iterator[Any], levels: Tensor, label: Tensor, rows: Tensor
+) -> Iterator[Any]:
+    """Yield ``states``, one a step, and tell a model that remembers a run of its
+    ``start(label, rows)``, and once a step of its ``step(level)``, however often the rule then
+    evaluates it."""
+    tell(model, "start", label, rows)
+    for level in levels[:-1]:
+        tell(model, "step", level)
+        yield next(states)
+
+
+@_sampler(_check_x)
+def sample_euler(
+    model: Any, x: Tensor, sigmas: Tensor, label: Tensor, rows: Tensor | None = None
+) -> Iterator[Tensor]:
     """Yield successive states of the probability-flow ODE, Euler's first-order rule.
 
     Parameters
@@ -66,6 +135,8 @@ def sample_euler(model: Any, x: Tensor, sigmas: Tensor, label: Tensor) -> Iterat
     x : Tensor (n, *shape), the noise at sigmas[0]
     sigmas : Tensor (num_steps + 1,), strictly decreasing, last 0
     label : Tensor (n,) of int
+    rows : Tensor (n,) of int, identities of the rows, arange(n) unless given; only a model that
+        remembers a run is told of them
 
     Raises
     ------
@@ -79,8 +150,10 @@ def sample_euler(model: Any, x: Tensor, sigmas: Tensor, label: Tensor) -> Iterat
         yield x
 
 
-@_sampler
-def sample_heun(model: Any, x: Tensor, sigmas: Tensor, label: Tensor) -> Iterator[Tensor]:
+@_sampler(_check_x)
+def sample_heun(
+    model: Any, x: Tensor, sigmas: Tensor, label: Tensor, rows: Tensor | None = None
+) -> Iterator[Tensor]:
     """Yield successive states of the probability-flow ODE, Heun's second-order rule.
 
     Two evaluations a step, one in the last. Parameters and errors: as ``sample_euler``.
@@ -97,8 +170,10 @@ def sample_heun(model: Any, x: Tensor, sigmas: Tensor, label: Tensor) -> Iterato
         yield x
 
 
-@_sampler
-def sample_dpmpp_2m(model: Any, x: Tensor, sigmas: Tensor, label: Tensor) -> Iterator[Tensor]:
+@_sampler(_check_x)
+def sample_dpmpp_2m(
+    model: Any, x: Tensor, sigmas: Tensor, label: Tensor, rows: Tensor | None = None
+) -> Iterator[Tensor]:
     """Yield successive states of the probability-flow ODE, DPM-Solver++ 2M: second order, one
     evaluation a step.
 
@@ -120,14 +195,14 @@ def sample_dpmpp_2m(model: Any, x: Tensor, sigmas: Tensor, label: Tensor) -> Ite
         yield x
 
 
-@_sampler
+@_sampler(_check_x)
 def sample_ancestral(
     model: Any,
     x: Tensor,
     sigmas: Tensor,
     label: Tensor,
     seed: int = 0,
-    rows: Tensor | None = None,
+    rows: Any = None,
 ) -> Iterator[Tensor]:
     """Yield successive states of the reverse SDE: each step removes noise and adds fresh noise.
 
@@ -144,7 +219,6 @@ def sample_ancestral(
     Source: Ho et al. 2020 (arXiv 2006.11239), in the notation of Karras et al. 2022.
     Lesson: 01_mixtures.
     """
-    rows = check_rows(rows, len(x), "sample_ancestral")
     noise = row_noise(seed, rows, tuple(x.shape[1:]), x, stream=1)
     for sigma, sigma_next in pairwise(sigmas):
         down = sigma_next**2 / sigma
@@ -154,9 +228,7 @@ def sample_ancestral(
         yield x
 
 
-ORDERS = ("random", "left", "confidence")
-
-
+@_sampler(_check_tokens)
 def sample_unmask(
     model: Any,
     tokens: Tensor,
@@ -164,7 +236,7 @@ def sample_unmask(
     label: Tensor,
     order: str = "random",
     seed: int = 0,
-    rows: Tensor | None = None,
+    rows: Any = None,
     weights: bool = False,
 ) -> Iterator[Any]:
     """Yield successive states of tokens, the masked places revealed a few at a time.
@@ -196,35 +268,6 @@ def sample_unmask(
     Source: any-order sampling, Ou et al. 2024 (arXiv 2406.03736); confidence after Chang et al.
     2022 (arXiv 2202.04200). Lesson: 03_text_tokens.
     """
-    tokens = check_tokens(tokens, model, "sample_unmask")
-    levels = torch.as_tensor(levels)
-    levels = levels if levels.is_floating_point() else levels.to(torch.get_default_dtype())
-    levels = _check_levels(levels, "levels", "sample_unmask")
-    if levels[0] > 1:
-        raise ValueError(
-            "The 'levels' parameter of sample_unmask must be masked fractions, at most 1. "
-            f"Got {levels.tolist()} instead."
-        )
-    if order not in ORDERS:
-        raise ValueError(
-            f"The 'order' parameter of sample_unmask must be one of {ORDERS}. "
-            f"Got {order!r} instead."
-        )
-    label = check_label(label, len(tokens), model.null_label, "sample_unmask").to(tokens.device)
-    rows = check_rows(rows, len(tokens), "sample_unmask")
-    return _evaluate(model, _unmask(model, tokens, levels, label, order, seed, rows, weights))
-
-
-def _unmask(
-    model: Any,
-    tokens: Tensor,
-    levels: Tensor,
-    label: Tensor,
-    order: str,
-    seed: int,
-    rows: Tensor,
-    weights: bool,
-) -> Iterator[Any]:
     shape, like = tuple(tokens.shape[1:]), torch.empty(0, dtype=torch.float64, device=tokens.device)
     noise = row_noise(seed, rows, shape, like, stream=1)
     turn = torch.arange(tokens.shape[1]).to(like).expand(tokens.shape)
@@ -261,11 +304,15 @@ def _draw(
     if model.mask_token < prediction.shape[1]:
         prediction[:, model.mask_token] = -torch.inf  # a word is never the mask
     log_z = prediction.logsumexp(1)
-    if not torch.isfinite(log_z).all():
-        raise ValueError(
-            "The 'model' parameter of sample_unmask must allow a word at every place. "
-            f"Got log-probabilities that sum to {log_z[~torch.isfinite(log_z)][0].exp():g} instead."
-        )
+    possible = torch.isfinite(log_z)
+    expected = "must allow a word at every place"
+    require(
+        possible.all(),
+        "sample_unmask",
+        "model",
+        expected,
+        lambda: f"log-probabilities that sum to {log_z[~possible][0].exp():g}",
+    )
     cdf = (prediction - log_z[:, None]).exp().cumsum(1)
     luck = torch.special.ndtr(noise[at]) * cdf[:, -1]
     word = torch.searchsorted(cdf, luck[:, None], right=True)
@@ -275,14 +322,3 @@ def _draw(
         return values.new_zeros(tokens.shape).masked_scatter(at, values)
 
     return placed(word[:, 0].to(tokens)), placed(log_prob), placed(log_z)
-
-
-def check_rows(rows: Tensor | None, n: int, where: str) -> Tensor:
-    """Return ``rows`` as (n,) ints >= 0, arange(n) unless given, or raise a ValueError."""
-    rows = torch.arange(n) if rows is None else torch.as_tensor(rows)
-    if rows.shape != (n,) or rows.is_floating_point() or bool((rows < 0).any()):
-        raise ValueError(
-            f"The 'rows' parameter of {where} must be {n} ints >= 0. "
-            f"Got {rows.dtype} of shape {tuple(rows.shape)} instead."
-        )
-    return rows

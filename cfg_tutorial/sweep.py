@@ -5,46 +5,60 @@ cell is one line of a journal, and a rerun does only what is missing.
 """
 
 import functools
-import hashlib
-import json
-import marshal
 import math
-import os
+import sys
 import time
+import uuid
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 
-from cfg_tutorial import measures, training
+from cfg_tutorial import files, measures, training
+from cfg_tutorial.arguments import check_count, check_int, check_scale, check_several, require
 from cfg_tutorial.domains import Domain, load
-from cfg_tutorial.guidance import guided, interval
+from cfg_tutorial.journal import Record, append, read_journal
+from cfg_tutorial.keys import Unkeyed, key_of
+from cfg_tutorial.methods import METHODS
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
-MEASURES = (
-    "validity",
-    "alignment",
-    "mode_coverage",
-    "captured_mass",
-    "effective_modes",
-    "spread",
-    "kernel_distance",
-)
-
-
-def _interval(model: Any, scale: Any) -> Any:
-    return guided(model, interval(scale, lo=0.2, hi=1.6))
-
-
-METHODS: dict[str, Callable[[Any, Any], Any]] = {"cfg": guided, "interval": _interval}
-SOURCES = ("trained", "shipped", "exact")
-REFERENCES = ("tilted", "tilted_whole", "equation", "real", "perfect")
+EACH = "ints >= 0, each of them once"
 _progress_line: bool | int = False  # where this process draws its bars; see use_line
 
 load_once = functools.lru_cache(maxsize=None)(load)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All scales of one domain, source, method and seed: what is run, and kept, as a whole.
+
+    source : one of SOURCES or REFERENCES
+    folder : where the first samples are kept
+    function : the method, where it is one of one's own and not the METHODS' of that name
+    """
+
+    domain: str | Domain
+    source: str
+    method: str
+    seed: int
+    scales: tuple[float, ...]
+    n: int
+    num_steps: int | None = None
+    folder: str | None = None
+    function: Callable[[Any, Any], Any] | None = None
+
+    @property
+    def loaded(self) -> Domain:
+        return _loaded(self.domain)
+
+
+def _loaded(domain: str | Domain) -> Domain:
+    return load_once(domain) if isinstance(domain, str) else domain
 
 
 def sweep(
@@ -59,7 +73,7 @@ def sweep(
     n: int = 1000,
     num_steps: int | None = None,
     folder: str | Path | None = None,
-    on_cell: Callable[[dict[str, Any]], None] | None = None,
+    on_cell: Callable[[Record], None] | None = None,
     progress: bool = True,
 ) -> Any:
     """Return what samples measure, for all domains, methods, scales and seeds.
@@ -85,23 +99,28 @@ def sweep(
     ------
     ValueError : an unknown domain, method or source; no scales, seeds or samples
     """
-    named = dict(methods) if isinstance(methods, Mapping) else {m: METHODS.get(m) for m in methods}
-    unknown = [name for name, function in named.items() if function is None]
-    scales, seeds = [float(s) for s in scales], list(seeds)
-    if unknown or not named:
-        raise ValueError(
-            f"The 'methods' parameter of sweep must be of {sorted(METHODS)} or functions. "
-            f"Got {list(named)} instead."
-        )
-    if source not in SOURCES:
-        raise ValueError(
-            f"The 'source' parameter of sweep must be one of {SOURCES}. Got {source!r} instead."
-        )
-    if not (scales and seeds and n >= 1 and all(map(math.isfinite, scales))):
-        raise ValueError(
-            "The 'scales', 'seeds' and 'n' parameters of sweep must be finite, not empty and >= 1. "
-            f"Got {scales}, {seeds}, {n} instead."
-        )
+    known: Any = methods if isinstance(methods, Mapping) else METHODS
+    named = {m: known.get(m) for m in check_several(methods, "sweep", "methods")}
+    domains, n = check_several(domains, "sweep", "domains"), check_count(n, "sweep", "n")
+    several = check_several(scales, "sweep", "scales")
+    scales = check_scale(several, "scales", "sweep").double().tolist()
+    seeds = [check_int(s, "sweep", "seeds") for s in check_several(seeds, "sweep", "seeds")]
+    require(min(seeds) >= 0 and len({*seeds}) == len(seeds), "sweep", "seeds", EACH, seeds)
+    num_steps = None if num_steps is None else check_count(num_steps, "sweep", "num_steps")
+    ok = all(map(callable, named.values()))
+    require(ok, "sweep", "methods", f"of {sorted(METHODS)} or functions", [*named])
+    require(source in SOURCES, "sweep", "source", f"one of {(*SOURCES,)}", repr(source))
+    for domain in map(_loaded, domains):
+        expected = f"at least {len(domain.classes)}, one for each class of {domain.name}"
+        require(n >= len(domain.classes), "sweep", "n", expected, n)
+    names = [domain if isinstance(domain, str) else domain.name for domain in domains]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    expected = "of different names, by which the table tells them apart: set .name on one"
+    require(not twice, "sweep", "domains", expected, twice)
+    kind = getattr(getattr(executor, "_mp_context", None), "get_start_method", str)()
+    expected = "must start fresh processes, since a fork of this one hangs: ProcessPoolExecutor("
+    expected += 'mp_context=multiprocessing.get_context("spawn"))'
+    require(kind != "fork", "sweep", "executor", expected, "one that forks")
     cells = make_cells(domains, source, named, seeds, scales, n, num_steps, folder)
     if references:
         for domain in domains:
@@ -118,102 +137,125 @@ def make_cells(
     n: int,
     num_steps: int | None = None,
     folder: str | Path | None = None,
-) -> list[dict[str, Any]]:
-    """Return what ``run_cell`` needs to know of each cell, seed by seed."""
+) -> list[Cell]:
+    """Return the cells of a sweep, seed by seed."""
+    kept = str(Path(folder).expanduser()) if folder else None
+    own = {m: None if f is METHODS.get(m) else f for m, f in methods.items()}
     return [
-        {
-            "domain": domain,
-            "source": source,
-            "method": method,
-            "function": None if function is METHODS.get(method) else function,
-            "seed": seed,
-            "scales": list(scales),
-            "n": n,
-            "num_steps": num_steps,
-            "folder": str(folder) if folder else None,
-        }
+        Cell(domain, source, method, seed, tuple(scales), n, num_steps, kept, function)
         for seed in seeds
         for domain in domains
-        for method, function in methods.items()
+        for method, function in own.items()
     ]
 
 
-def reference_cells(domain: str | Domain, scales: Sequence[float], n: int) -> list[dict[str, Any]]:
-    """Return the cells of a domain's references: those of REFERENCES that it has."""
-    known = load_once(domain) if isinstance(domain, str) else domain
-    lacks = {"equation": not known.exact_law, "tilted_whole": not known.whole_law}
-    has = [name for name in REFERENCES if not lacks.get(name)]
+def reference_cells(domain: str | Domain, scales: Sequence[float], n: int) -> list[Cell]:
+    """Return the cells of a domain's references: the laws that it has, and real data."""
+    known = _loaded(domain)
+    has = [name for name in REFERENCES if name in known.laws or name in FLOORS]
     return [
-        cell
-        for source in has
-        for cell in make_cells([domain], source, {"none": None}, [-1], scales, n)
+        cell for name in has for cell in make_cells([domain], name, {"none": None}, [-1], scales, n)
     ]
 
 
 def run_cells(
-    cells: list[dict[str, Any]],
+    cells: list[Cell],
     executor: Executor | None = None,
     folder: str | Path | None = None,
-    on_cell: Callable[[dict[str, Any]], None] | None = None,
+    on_cell: Callable[[Record], None] | None = None,
     progress: bool = True,
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Return the record of each cell, in order; run those that the journal in ``folder`` lacks."""
-    journal = Path(folder) / "results.jsonl" if folder else None
-    done = {record["key"]: record for record in read_journal(journal)} if journal else {}
-    keys = [cell_key(cell) for cell in cells]
-    missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in done}
-    initial = len(cells) - len(missing)
-    with training.progress_bar(
-        None, len(cells), "cells", progress and bool(missing), initial=initial
-    ) as bar:
+    journal = Path(folder).expanduser() / "results.jsonl" if folder else None
+    done = {record.key: record for record in read_journal(journal)} if journal else {}
+    keys = [_key_or_none(cell) for cell in cells]
+    ready = {key for key, cell in zip(keys, cells, strict=True) if _is_whole(cell, key, done)}
+    missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in ready}
+    waiting, total, drawn = set(missing), len(cells), files.is_screen(sys.stderr)
+    shown = progress and drawn and bool(missing)
+    with files.progress_bar(None, total, "cells", shown, initial=total - len(missing)) as bar:
 
-        def finish(record: dict[str, Any]) -> None:
-            done[record["key"]] = record
+        def finish(record: Record) -> None:
+            done[record.key] = record
             if journal:
-                _append(journal, record)
+                append(journal, record)
             bar.update()
+            waiting.discard(record.key)
+            if progress and not drawn:
+                print(f"{total - len(waiting)} of {total}: {_said(record)}", file=sys.stderr)
             if on_cell:
                 on_cell(record)
 
+        failed: dict[str, BaseException] = {}
         if executor is None:
             for key, cell in missing.items():
-                finish(run_cell(cell, key, progress=1 if progress else False))
+                try:
+                    finish(run_cell(cell, key, progress=1 if progress else False))
+                except Exception as error:
+                    failed[_said(cell)] = error
         else:
-            futures = [executor.submit(run_cell, cell, key) for key, cell in missing.items()]
+            futures = {executor.submit(run_cell, cell, key): cell for key, cell in missing.items()}
             try:
                 for future in as_completed(futures):
-                    finish(future.result())
+                    try:
+                        finish(future.result())
+                    except Exception as error:
+                        failed[_said(futures[future])] = error
             finally:
                 for future in futures:
                     future.cancel()
+    if failed:
+        (name, first), more = next(iter(failed.items())), len(failed) - 1
+        others = f", and {more} more: {', '.join([*failed][1:4])}" if more else ""
+        text = f"The cell {name} failed{others}. Those that ended are kept. {type(first).__name__}"
+        raise RuntimeError(f"{text}: {first}") from first
     return [done[key] for key in keys]
 
 
-def _domain(cell: dict[str, Any]) -> Domain:
-    domain = cell["domain"]
-    return load_once(domain) if isinstance(domain, str) else domain
+def _said(cell: Cell | Record) -> str:
+    name = cell.loaded.name if isinstance(cell, Cell) else cell.domain
+    return f"({name}, {cell.source}, {cell.method}, seed {cell.seed})"
 
 
-def cell_key(cell: dict[str, Any]) -> str:
-    """Return the name of everything that makes a cell's result."""
-    domain = _domain(cell)
-    made_by = {
-        name: cell[name] for name in ("source", "method", "seed", "scales", "n", "num_steps")
-    }
-    made_by |= {"config": domain.config(), "version": training.version()}
-    if cell["source"] == "trained":
-        made_by["recipe"] = domain.recipe
-    if cell["function"] is not None:  # a function of one's own is known by its code
-        made_by["function"] = _code(cell["function"])
-    return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
+def _is_whole(cell: Cell, key: str, done: Mapping[str, Record]) -> bool:
+    """Return whether a cell's record is there, and its samples where it keeps some."""
+    if key not in done or not cell.folder or cell.source not in SOURCES:
+        return key in done
+    path = samples_path(cell.folder, key)
+    try:
+        return bool(files.load_tensors(path)[0])
+    except (OSError, ValueError) as error:
+        warnings.warn(f"{_said(cell)} is run again, its samples being lost: {error}", stacklevel=3)
+        return False
 
 
-def _code(function: Any) -> str:
-    """Return what a function does as text: its code and the values that it closes over."""
-    if not hasattr(function, "__code__"):
-        return repr(function)
-    closed = [cell.cell_contents for cell in function.__closure__ or ()]
-    return f"{marshal.dumps(function.__code__).hex()} {closed} {function.__defaults__}"
+def cell_key(cell: Cell) -> str:
+    """Return the name of everything that makes a cell's result.
+
+    Raises
+    ------
+    Unkeyed : the domain or the method holds what no key can be made of
+    """
+    domain, names = cell.loaded, ("source", "method", "seed", "n")
+    made_by: dict[str, Any] = {name: getattr(cell, name) for name in names}
+    made_by |= {"scales": [float(scale) for scale in cell.scales], "version": files.version()}
+    made_by |= {"domain": domain.key(), "num_steps": cell.num_steps or domain.num_steps}
+    made_by |= {"sampler": domain.sampler, "function": cell.function or METHODS.get(cell.method)}
+    if cell.source == "trained":
+        made_by |= {"recipe": domain.recipe, "network": domain.first_model(cell.seed)}
+    if cell.source == "shipped":
+        made_by["weights"] = training.weights_hash(domain.pretrained())
+    return key_of(made_by)[:16]
+
+
+def _key_or_none(cell: Cell) -> str:
+    """Return a cell's key; where none can be made, one that is never found again."""
+    try:
+        return cell_key(cell)
+    except Unkeyed as error:
+        name, method = cell.loaded.name, cell.method
+        warnings.warn(f"{name}, {method}: run anew each time; {error} has no key.", stacklevel=3)
+        return f"unkeyed-{uuid.uuid4().hex}"
 
 
 def use_line(line: int) -> None:
@@ -222,108 +264,115 @@ def use_line(line: int) -> None:
     _progress_line = line
 
 
-def run_cell(
-    cell: dict[str, Any], key: str = "", progress: bool | int | None = None
-) -> dict[str, Any]:
+def run_cell(cell: Cell, key: str = "", progress: bool | int | None = None) -> Record:
     """Return the record of one cell: all its scales, drawn in one call from the same noise."""
     progress = _progress_line if progress is None else progress
-    domain, seed, scales, n = _domain(cell), cell["seed"], cell["scales"], cell["n"]
-    shared = {
-        "key": key,
-        "domain": domain.name,
-        "source": cell["source"],
-        "method": cell["method"],
-        "seed": seed,
-        "n": n,
-        "num_steps": cell["num_steps"] or domain.num_steps,
-        "mode_names": domain.mode_names,
-        "version": training.version(),
-        "torch": torch.__version__,
-    }
-    if cell["source"] in REFERENCES:
-        return shared | reference(domain, cell["source"], scales, n)
+    domain = cell.loaded
+    measured = REFERENCES.get(cell.source, _sampled)
+    return Record(
+        key=key,
+        domain=domain.name,
+        source=cell.source,
+        method=cell.method,
+        seed=cell.seed,
+        n=cell.n,
+        num_steps=cell.num_steps or domain.num_steps,
+        mode_names=domain.mode_names,
+        version=files.version(),
+        torch=torch.__version__,
+        **measured(cell, domain, key, progress),
+    )
+
+
+def _sampled(cell: Cell, domain: Domain, key: str, progress: bool | int) -> dict[str, Any]:
     begun = time.perf_counter()
-    if cell["source"] == "trained":
-        model = domain.train(seed, progress=progress)
-    else:
-        model = domain.exact() if cell["source"] == "exact" else domain.pretrained()
+    model = SOURCES[cell.source](domain, cell.seed, progress)
     ready = time.perf_counter()
     run_before: Any = getattr(model, "rows_run", 0)  # by training
-    method = cell["function"] or METHODS[cell["method"]]
-    label = (torch.arange(n) % len(domain.classes)).repeat(len(scales))
-    rows = torch.arange(n).repeat(len(scales))
-    scale = torch.tensor(scales).repeat_interleave(n)
-    x = domain.sample(
-        method(model, scale),
-        label,
-        seed=seed,
-        rows=rows,
-        num_steps=cell["num_steps"],
+    label = torch.arange(cell.n) % len(domain.classes)
+    x = domain.at_scales(
+        model,
+        cell.scales,
+        cell.n,
+        label=label,
+        method=cell.function or METHODS[cell.method],
+        seed=cell.seed,
+        num_steps=cell.num_steps,
         progress=progress,
     )
     drawn = time.perf_counter()
-    parts = list(zip(x.split(n), label.split(n), strict=True))
-    found = [domain.measure(*part) for part in parts]
-    if cell["folder"]:
-        keep = min(n, max(64, 4000 // x[0].numel()))
-        first = torch.stack([part[:keep] for part, _ in parts])
-        training.save_tensors(samples_path(cell["folder"], key), {"x": first}, {"cell": key})
-    names = [*MEASURES, *found[0].extra]
-    return shared | {
-        "scales": scales,
+    found = [domain.measure(part, label) for part in x]
+    if cell.folder:
+        keep = min(cell.n, max(64, 4000 // x[0, 0].numel()))
+        files.save_tensors(samples_path(cell.folder, key), {"x": x[:, :keep]}, {"cell": key})
+    return {
+        "scales": list(cell.scales),
         "rows": getattr(model, "rows_run", run_before) - run_before,
         "weights": training.weights_hash(model),
-        "measures": {name: [_value(one, name) for one in found] for name in names},
-        "mode_share": [_shares(one.mode_counts, len(domain.classes)) for one in found],
+        "measures": {name: [getattr(f, name) for f in found] for name in _names(found[0])},
+        "mode_share": [_shares(one.mode_counts, domain) for one in found],
         "seconds": {"model": ready - begun, "sample": drawn - ready},
     }
 
 
-def _value(found: measures.Coverage, name: str) -> float:
-    return found.extra[name] if name in found.extra else getattr(found, name)
+def _names(found: measures.Coverage) -> list[str]:
+    return [*measures.MEASURES, *found.extra]
 
 
-def _shares(counts: torch.Tensor, num_classes: int) -> list[list[float]]:
-    counts = counts.reshape(num_classes, -1)
+def _shares(counts: torch.Tensor, domain: Domain) -> list[list[float]]:
+    counts = counts.reshape(len(domain.classes), -1)
     return (counts / counts.sum(1, keepdim=True)).tolist()
 
 
-def reference(domain: Domain, source: str, scales: list[float], n: int) -> dict[str, Any]:
-    """Return what stands beside a curve, as a record like those of ``run_cell``.
-
-    tilted : the closed form p(mode | class)^s p(mode)^(1-s)
-    tilted_whole : the modes under p(x | class)^s p(x)^(1-s), if more than the mode tells the class
-    equation : the exact law of guidance with the ODE, where the domain has it in closed form
-    real : fresh real data measured as if sampled (the floor), and how well the reader reads them
-    perfect : the band of a sampler that makes no error, low and high
-    """
-    classes, weights, shares = domain.classes, domain.mode_weights, []
-    laws_of = {"tilted": "tilted_law", "tilted_whole": "whole_law", "equation": "exact_law"}
-    if source in laws_of:
-        law = getattr(domain, laws_of[source])
-        laws = [[law(s, c) for c in classes] for s in scales]
-        each = [[measures.law_measures(p, weights, c) for c, p in enumerate(row)] for row in laws]
-        found = {name: [fmean(m[name] for m in row) for row in each] for name in each[0][0]}
-        shares = [[p.tolist() for p in row] for row in laws]
-    elif source == "real":
-        batch = domain.data(n, seed=2, held_out=True)
-        measured, read = domain.measure(batch.x, batch.label), domain.assign(batch.x)
-        found = {name: [_value(measured, name)] for name in (*MEASURES, *measured.extra)}
-        right = (read == batch.mode)[read >= 0].double().mean().item()
-        found["reader_accuracy"], scales = [right], [math.nan]
-        shares = [_shares(measured.mode_counts, len(domain.classes))]
-    else:
-        bands = [measures.perfect_band(weights[c], n // len(classes)) for c in classes]
-        found = {
-            f"{name}_{end}": [fmean(one[name][i] for one in bands)]
-            for name in bands[0]
-            for i, end in enumerate(("low", "high"))
-        }
-        scales = [math.nan]
-    return {"scales": scales, "measures": found, "mode_share": shares, "rows": 0, "weights": ""}
+def _law(cell: Cell, domain: Domain, key: str, progress: Any) -> dict[str, Any]:
+    """Measure a law of modes in closed form, see ``Domain.laws``."""
+    law, weights = domain.laws[cell.source], domain.mode_weights
+    laws = [[law(s, c) for c in domain.classes] for s in cell.scales]
+    each = [[measures.law_measures(p, weights, c) for c, p in enumerate(row)] for row in laws]
+    found = {name: [fmean(m[name] for m in row) for row in each] for name in each[0][0]}
+    shares = [[p.tolist() for p in row] for row in laws]
+    return {"scales": list(cell.scales), "measures": found, "mode_share": shares}
 
 
-def to_table(records: Iterable[dict[str, Any]]) -> Any:
+def _real(cell: Cell, domain: Domain, key: str, progress: Any) -> dict[str, Any]:
+    """Measure fresh real data as if sampled (the floor), and how well the reader reads them."""
+    batch = domain.data(2 * cell.n + 40 * len(domain.classes), seed=2, held_out=True)
+    label = batch.label if batch.label.ndim == 1 else batch.label[:, 0]
+    # As many of each class as are sampled, where data have them in about equal shares.
+    wanted = (torch.arange(cell.n) % len(domain.classes)).bincount().tolist()
+    rows = [(label == c).nonzero()[:number, 0] for c, number in enumerate(wanted)]
+    x, label, mode = (part[torch.cat(rows)] for part in (batch.x, label, batch.mode))
+    measured, read = domain.measure(x, label), domain.assign(x)
+    found = {name: [getattr(measured, name)] for name in _names(measured)}
+    found["reader_accuracy"] = [(read == mode)[read >= 0].double().mean().item()]
+    shares = [_shares(measured.mode_counts, domain)]
+    return {"scales": [math.nan], "measures": found, "mode_share": shares}
+
+
+def _perfect(cell: Cell, domain: Domain, key: str, progress: Any) -> dict[str, Any]:
+    """Return the band of a sampler that makes no error, low and high."""
+    m = cell.n // len(domain.classes)
+    bands = [measures.perfect_band(domain.mode_weights[c], m) for c in domain.classes]
+    found = {
+        f"{name}_{end}": [fmean(one[name][i] for one in bands)]
+        for name in bands[0]
+        for i, end in enumerate(("low", "high"))
+    }
+    return {"scales": [math.nan], "measures": found, "mode_share": []}
+
+
+# Where a model comes from: (domain, seed, progress) -> model.
+SOURCES: dict[str, Callable[[Domain, int, Any], Any]] = {
+    "trained": lambda domain, seed, progress: domain.train(seed, progress=progress),
+    "shipped": lambda domain, seed, progress: domain.pretrained(),
+    "exact": lambda domain, seed, progress: domain.exact(),
+}
+# What stands beside a curve: the laws that a domain has, and what real data and luck give.
+FLOORS = {"real": _real, "perfect": _perfect}
+REFERENCES = {"tilted": _law, "tilted_whole": _law, "equation": _law, **FLOORS}
+
+
+def to_table(records: Iterable[Record]) -> Any:
     """Return records as a tidy pandas.DataFrame, one row a number.
 
     Columns
@@ -338,39 +387,19 @@ def to_table(records: Iterable[dict[str, Any]]) -> Any:
     rows = []
     for record in records:
         names = ("domain", "source", "method", "seed", "n", "num_steps", "rows", "weights")
-        shared = {name: record[name] for name in names}
-        for i, scale in enumerate(record["scales"]):
+        shared = {name: getattr(record, name) for name in names}
+        for i, scale in enumerate(record.scales):
             at = {**shared, "scale": scale}
-            for name, values in record["measures"].items():
+            for name, values in record.measures.items():
                 rows.append(
                     {**at, "label": "mean", "mode": "", "measure": name, "value": values[i]}
                 )
-            for label, shares in enumerate(record["mode_share"][i] if record["mode_share"] else []):
+            for label, shares in enumerate(record.mode_share[i] if record.mode_share else []):
                 share = {**at, "label": str(label), "measure": "mode_share"}
-                for mode, value in zip(record["mode_names"], shares, strict=True):
+                for mode, value in zip(record.mode_names, shares, strict=True):
                     rows.append({**share, "mode": mode, "value": value})
     columns = ["domain", "source", "method", "seed", "scale", "label", "mode", "measure", "value"]
     return pd.DataFrame(rows, columns=[*columns, "n", "num_steps", "rows", "weights"])
-
-
-def read_journal(path: str | Path) -> list[dict[str, Any]]:
-    """Return the records in a journal; a last line cut short is dropped, no file is no records."""
-    if not Path(path).exists():
-        return []
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
-
-
-def _append(path: Path, record: dict[str, Any]) -> None:
-    """Add one line; what an interrupted writer left of a line is cut off first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab+") as file:
-        file.seek(0)
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
-        file.write(json.dumps(record).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def samples_path(folder: str | Path, key: str) -> Path:

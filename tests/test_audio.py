@@ -2,22 +2,21 @@
 
 import base64
 import hashlib
-import importlib.util
 import io
 import re
 import subprocess
 import sys
 import wave
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from toys import ROOT, loaded
 
 import cfg_tutorial as ct
 from cfg_tutorial.domains import audio, sounds
+from cfg_tutorial.lessons import melodies
 
-ROOT = Path(__file__).parents[1]
 BANK = ROOT / "data" / "notes8k.npz"
 
 
@@ -38,11 +37,7 @@ def domain():
 
 @pytest.fixture(scope="module")
 def builder():
-    path = ROOT / "data" / "builders" / "build_notes.py"
-    spec = importlib.util.spec_from_file_location("build_notes", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("data/builders/build_notes.py")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +103,7 @@ def test_every_note_has_the_pitch_of_its_key():
     notes = audio.notes().flatten(0, 2)[:, : audio.SLOT]
     pitch = torch.arange(6).repeat_interleave(4).repeat(4)
     clip = notes.repeat(1, 4)
-    off = audio.cents(clip, pitch[:, None].expand(-1, 4))
+    off = melodies.cents(clip, pitch[:, None].expand(-1, 4))
     assert off.abs().max() < 8
 
 
@@ -276,20 +271,20 @@ def test_reader_reads_velocities_that_are_not_in_the_bank(domain, builder, playe
     ],
 )
 def test_reader_refuses_junk(domain, kind, most):
-    read = domain.phrase(audio.reader().read(audio.junk(kind, 300)))
+    read = domain.phrase(audio.reader().read(melodies.junk(kind, 300)))
     assert (read >= 0).double().mean() <= most
 
 
 def test_reader_refuses_other_instruments(domain, builder, player_tools):
     others = {"trumpet": 56, "violin": 40, "marimba": 12}
     bank = torch.from_numpy(builder.render(builder.SOUNDFONT, others.values())).float()
-    pictures = audio.junk("other instruments", 300, bank=bank)
+    pictures = melodies.junk("other instruments", 300, bank=bank)
     assert (domain.phrase(audio.reader().read(pictures)) < 0).all()
 
 
 def test_unknown_junk_is_refused():
     with pytest.raises(ValueError, match="'kind' parameter of junk.*Got 'other instruments'"):
-        audio.junk("other instruments", 4)
+        melodies.junk("other instruments", 4)
 
 
 def test_what_is_no_number_has_no_mode(domain, held_out):
@@ -372,8 +367,8 @@ def test_what_is_heard_is_what_is_read(domain, held_out):
     assert torch.isfinite(again).all() and again.abs().max() <= 0.99
     assert torch.equal(domain.phrase(domain.read_sound(again)), mode)
     pitch = audio.phrases()[mode]
-    assert audio.cents(again, pitch).abs().median() <= 6  # of the notes' own 5
-    assert (audio.cents(again, pitch) - audio.cents(sound, pitch)).abs().median() <= 5
+    assert melodies.cents(again, pitch).abs().median() <= 6  # of the notes' own 5
+    assert (melodies.cents(again, pitch) - melodies.cents(sound, pitch)).abs().median() <= 5
 
 
 def test_sound_of_a_clip_ignores_its_batch_and_the_random_state(domain, held_out):
@@ -488,3 +483,19 @@ def test_other_domains_work_without_torchaudio(broken, name):
     domain = ct.load(name)
     x = domain.sample(domain.exact(), label=0, n=4, num_steps=4, progress=False)
     assert len(domain.assign(x)) == 4
+
+
+def test_clips_do_not_depend_on_torchs_default_type():
+    """With torch's default type float64 the same clips are played.
+
+    Before: their noise was other noise, and so was the reader that is fitted to such clips.
+    """
+    seeded = [torch.Generator().manual_seed(3) for _ in range(2)]
+    places = torch.arange(4), torch.arange(4)
+    usual = torch.cat([*audio.play_phrases(*places, seeded[0])])
+    torch.set_default_dtype(torch.float64)
+    try:
+        wide = torch.cat([*audio.play_phrases(*places, seeded[1])])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(wide.float(), usual)

@@ -1,29 +1,15 @@
 """Bad input: one clear exception, which names the argument, the value and what was expected."""
 
 import math
-import re
 
 import pytest
 import torch
-from test_guidance import Counter, Tokens
-from test_samplers import ALL
+from toys import ALL, Counter, Words, message
 
 import cfg_tutorial as ct
 
 X, LABEL, LEVEL = torch.zeros(3, 2), torch.zeros(3, dtype=torch.long), torch.tensor(1.0)
 SIGMAS = torch.tensor([4.0, 2, 1, 0])
-
-
-def message(call, *parts):
-    """Assert that a call raises a ValueError in the form of the project, with parts in it."""
-    with pytest.raises(ValueError) as caught:
-        call()
-    text = str(caught.value)
-    assert re.match(r"The (.*parameters?|domain) .*must .*\. Got .* instead\.", text, re.DOTALL), (
-        text
-    )
-    for part in parts:
-        assert str(part) in text, text
 
 
 BAD_SCALES = [
@@ -251,7 +237,7 @@ def test_wrap():
 
 
 def test_guiding_without_an_unconditional_branch():
-    model = Tokens()
+    model = Words()
     model.p_uncond = 0
     message(lambda: ct.guided(model, 2.0), "'model' parameter of guided", "p_uncond = 0")
 
@@ -324,7 +310,7 @@ def test_tokens_out_of_the_vocabulary(token):
 
 
 def test_tokens_of_a_model_without_padding():
-    message(lambda: unmask(torch.full((3, 2), 4), model=Tokens()), "one of [3]", "Got 4")
+    message(lambda: unmask(torch.full((3, 2), 4), model=Words()), "one of [3]", "Got 4")
 
 
 @pytest.mark.parametrize("length", [7, 9])

@@ -1,5 +1,10 @@
 """Each check names at least four mistakes, each in its own words, and takes other right answers."""
 
+import importlib
+import pkgutil
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -407,9 +412,28 @@ def test_each_mistake_is_named_in_its_own_words(name):
     assert len(named) >= 4
 
 
+def checks(module) -> dict:
+    return {n: f for n, f in vars(module).items() if hasattr(f, "__wrapped__") and n[0] != "_"}
+
+
 def test_no_check_is_left_out():
-    names = {n for n, f in vars(check).items() if hasattr(f, "__wrapped__") and n[0] != "_"}
-    assert names == set(RIGHT) == set(WRONG)
+    assert set(checks(check)) == set(RIGHT) == set(WRONG)
+
+
+def test_no_two_lessons_have_a_check_of_one_name():
+    names = [module.name for module in pkgutil.iter_modules(check.__path__)]
+    lessons = [importlib.import_module(f"{check.__name__}.{name}") for name in names]
+    own = [(name, f) for lesson in lessons for name, f in checks(lesson).items()]
+    assert len({name for name, _ in own}) == len(own) == len(checks(check))
+    assert all(getattr(check, name) is f for name, f in own)
+    assert not {name for name, _ in own} & set(names), "a module would hide the check"
+
+
+def test_checks_are_loaded_by_what_first_asks_for_them(root):
+    code = "import sys, cfg_tutorial as ct; print((name := 'cfg_tutorial.lessons') in sys.modules)"
+    code += "; print(ct.check is sys.modules[name], 'check' in dir(ct))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert run.stdout.split() == ["False", "True", "True"], run.stderr
 
 
 @pytest.mark.parametrize("name", RIGHT)

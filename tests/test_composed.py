@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_bad_input import message
+from toys import Words, message
 
 import cfg_tutorial as ct
 
@@ -116,21 +116,11 @@ def test_prompts_of_two_parts_compose():
     assert found.accuracy > 0.8
 
 
-class Words:
-    """Class 0 forbids word 0, class 1 word 1, no class nothing."""
-
-    num_classes = null_label = 2
-    p_uncond, mask_token, vocab_size = 0.15, 3, 3
-    laws = torch.tensor([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.3, 0.3, 0.4]])
-
-    def __call__(self, x, level, label):
-        return self.laws[label].log()[:, None].expand(-1, x.shape[1], -1)
-
-
 def test_what_a_branch_forbids_is_forbidden():
+    laws = [[[0.0, 0.5, 0.5]], [[0.5, 0.0, 0.5]], [[0.3, 0.3, 0.4]]]
     tokens, level = torch.full((2, 4), 3), torch.tensor(1.0)
     for scales in ({0: 2.0}, {0: 2.0, 1: -1.0}, {0: -1.0}, {0: 0.5, 1: 0.5}):
-        found = ct.composed(Words(), scales)(tokens, level, torch.tensor([0, 0]))
+        found = ct.composed(Words(laws), scales)(tokens, level, torch.tensor([0, 0]))
         assert not found.isnan().any() and not found.isposinf().any()
         assert found[..., 0].isneginf().all()
         assert found[..., 1].isneginf().all() == (1 in scales)

@@ -1,15 +1,19 @@
 """The doctor and the command line: each requirement, met and missed."""
 
 import hashlib
+import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from cfg_tutorial import files
 from cfg_tutorial.app import cli, doctor
 
 
@@ -232,3 +236,147 @@ def test_atlas_hands_its_arguments_on(monkeypatch):
     (args,) = seen
     assert (args.out, args.domains, args.seeds) == ("pictures", ["mixtures", "images"], 2)
     assert (args.samples, args.quick, args.workers) == (100, True, 1)
+
+
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocked())
+from cfg_tutorial.app.cli import main
+sys.exit(main({arguments!r}))
+"""
+
+
+def without(names, *arguments, **environment):
+    """Run the command where some packages cannot be found."""
+    code = BLOCKED.format(names=set(names), arguments=list(arguments))
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), **environment}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+@pytest.mark.parametrize("name", ["numpy", "tqdm", "safetensors", "torch", "psutil", "filelock"])
+def test_the_doctor_runs_without_what_it_looks_for(name):
+    """Without a package the doctor names it, and a remedy; all else it finds as it is.
+
+    Before: a traceback, since the command imported the package first.
+    """
+    run = without([name], "doctor")
+    bad = [line for line in run.stdout.splitlines() if line.startswith("[problem]")]
+    assert run.returncode == 1 and run.stderr == ""
+    assert any(re.search(rf"^\[problem\] {name} .* -> .*-m pip install .*{name}", b) for b in bad)
+    assert all(name in line or "torchaudio" in line for line in bad)
+    assert "once more" not in run.stdout and run.stdout.endswith(f"problems: {len(bad)}\n")
+
+
+def test_other_commands_send_to_the_doctor():
+    """Without a package an atlas is one line that names it and the doctor.
+
+    Before: a traceback.
+    """
+    run = without(["safetensors"], "atlas", "--quick")
+    assert run.returncode == 1 and run.stdout == "" and len(run.stderr.splitlines()) == 1
+    assert "No module named 'safetensors'" in run.stderr and "cfg-tutorial doctor" in run.stderr
+
+
+def test_an_import_of_the_package_says_what_is_missing():
+    """Whoever imports the package, and not its command, is told at once."""
+    code = BLOCKED.format(names={"safetensors"}, arguments=[]).split("from cfg_tutorial")[0]
+    run = subprocess.run(
+        [sys.executable, "-c", code + "import cfg_tutorial"], capture_output=True, text=True
+    )
+    assert run.returncode == 1 and "No module named 'safetensors'" in run.stderr
+
+
+def test_without_a_home_the_doctor_says_what_to_name(monkeypatch):
+    """Without a home folder the doctor, and training, say to name a folder.
+
+    Before: it said to install once more.
+    """
+    monkeypatch.delenv("CFG_TUTORIAL_CACHE", raising=False)
+
+    def nowhere(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", nowhere)
+    monkeypatch.setattr(Path, "home", lambda: nowhere(None))
+    found = [(text, remedy) for good, text, remedy in doctor.writable() if not good]
+    assert "is nowhere" in found[-1][0] and "CFG_TUTORIAL_CACHE" in found[-1][1]
+    with pytest.raises(RuntimeError, match="no home folder.*CFG_TUTORIAL_CACHE"):
+        files.cache_folder()
+
+
+def test_a_home_in_the_cache_folders_name_is_looked_for(monkeypatch, tmp_path):
+    """The doctor looks at ~ where training does."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CFG_TUTORIAL_CACHE", "~/kept")
+    assert f"{tmp_path / 'kept'} can be written" in [text for _, text, _ in doctor.writable()]
+
+
+def test_letters_that_a_console_lacks(tmp_path):
+    """A path in letters that the console lacks is written in escapes, and judged as it is.
+
+    Before: the doctor said to install once more, and an atlas ended in an error after its work.
+    """
+    folder = tmp_path / "\u0441\u043b\u043e\u0432\u043e"
+    folder.mkdir()
+    run = without(
+        [], "doctor", CFG_TUTORIAL_CACHE=str(folder), PYTHONIOENCODING="cp1252", PYTHONUTF8="0"
+    )
+    line = next(line for line in run.stdout.splitlines() if "\\u0441" in line)
+    assert line.startswith("[ok] ") and line.endswith("can be written") and not run.stderr
+
+
+def test_a_broken_torchaudio_is_said_to_touch_text(tmp_path):
+    """Where torchaudio does not load, text says so and names the doctor, who names text.
+
+    Before: text ended in an error of another library, and the doctor spoke of sound alone.
+    """
+    (tmp_path / "torchaudio").mkdir()
+    text = 'raise OSError("undefined symbol")'
+    (tmp_path / "torchaudio" / "__init__.py").write_text(text, encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), os.getcwd()])
+    run = without([], "doctor", PYTHONPATH=path)
+    assert re.search(r"\[problem\] torchaudio.* so audio and text do not: .*undefined", run.stdout)
+    code = 'import cfg_tutorial as ct; ct.load("text").pretrained()'
+    environment = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-c", code]
+    failed = subprocess.run(command, capture_output=True, text=True, env=environment)
+    said = "ImportError: transformers, which text needs, does not load: undefined symbol."
+    assert failed.stderr.splitlines()[-1] == f"{said} `cfg-tutorial doctor` says what to do."
+
+
+def test_a_folder_that_is_gone_is_said_to_be(monkeypatch):
+    """In a folder that was deleted the doctor says that it is gone."""
+
+    def gone_folder(path=None):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "cwd", gone_folder)
+    assert "the current folder is gone: No such file or directory" in problems(doctor.machine)
+
+
+def test_without_its_metadata_the_package_is_said_to_be_not_installed(monkeypatch, root):
+    """In a Python in which the package is found but not installed, the doctor says so."""
+    monkeypatch.setattr(doctor, "requires", gone)
+    ((good, text, remedy),) = doctor.packages()
+    assert not good and "not installed in this Python" in text and f'-e "{root}"' in remedy
+
+
+def test_a_kernel_that_is_not_there_and_sums_that_cannot_be_read(monkeypatch, tmp_path):
+    """A missing kernel, or list of checksums, is named with a remedy that helps."""
+    monkeypatch.setattr(doctor, "DATA", tmp_path)
+    ((good, text, _),) = doctor.shipped()
+    assert not good and text.startswith("data/checksums.txt cannot be read")
+    (tmp_path / "checksums.txt").write_bytes(b"\xff\xfe")
+    assert not next(iter(doctor.shipped()))[0]
+
+    def missing(self, name):
+        raise KeyError(name)
+
+    monkeypatch.setattr("jupyter_client.kernelspec.KernelSpecManager.get_kernel_spec", missing)
+    ((good, text, remedy),) = doctor.kernel()
+    assert not good and "cannot be started" in text and "ipykernel install" in remedy

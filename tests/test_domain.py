@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_oracles import last
+from toys import last
 
 import cfg_tutorial as ct
 from cfg_tutorial.domains.base import Batch
@@ -115,7 +115,66 @@ class Blind(Mixtures):
         return None
 
 
+class Uneven(Mixtures):
+    """Its data hold class 0 three times as often as class 1."""
+
+    def data(self, n, seed=0, held_out=False, stratified=False):
+        x, label, mode = super().data(4 * n, seed, held_out, stratified)
+        keep = torch.cat([(label == 0).nonzero()[: n - n // 4], (label == 1).nonzero()[: n // 4]])
+        return Batch(*(part[keep[:, 0]] for part in (x, label, mode)))
+
+
+class OtherLaw(Mixtures):
+    """Its data are of other weights than it says."""
+
+    def data(self, n, seed=0, held_out=False, stratified=False):
+        kept, self.mode_weights = self.mode_weights, torch.full((2, 8), 1 / 8).double()
+        batch = super().data(n, seed, held_out, stratified)
+        self.mode_weights = kept
+        return batch
+
+
+class Recalled(Mixtures):
+    """Its held-out rows are rows that it trains on, in another order."""
+
+    def data(self, n, seed=0, held_out=False, stratified=False):
+        batch = super().data(5000, 7, False, stratified)
+        pick = torch.randint(5000, (n,), generator=self.generator(seed, held_out))
+        return Batch(*(part[pick] for part in batch))
+
+
+class Large(Mixtures):
+    """Its data are ten thousand times as large as its diffusion is made for."""
+
+    def __init__(self):
+        super().__init__(layout=1e4 * LAYOUTS["ring"](8), deviation=1e3)
+        self.diffusion = ct.Gaussian(sigma_data=1.0)
+
+
+class Untrainable(Mixtures):
+    recipe = {}
+
+
+class Numbered(Mixtures):
+    def assign(self, x):
+        return torch.arange(len(x))
+
+
+class NoNumber(Mixtures):
+    def data(self, n, seed=0, held_out=False, stratified=False):
+        batch = super().data(n, seed, held_out, stratified)
+        batch.x[3] = torch.nan
+        return batch
+
+
 BROKEN = {
+    Uneven: "data follow the law",
+    OtherLaw: "data follow the law",
+    Recalled: "held-out data are held out",
+    Large: "sigma_data",
+    Untrainable: "recipe",
+    Numbered: "assign gives modes",
+    NoNumber: "data are finite",
     Nameless: "names",
     Seedless: "same seed",
     Deaf: "other seed",
@@ -136,6 +195,11 @@ BROKEN = {
 
 @pytest.mark.parametrize("domain", BROKEN)
 def test_a_broken_promise_is_named(domain):
+    """check_domain names the promise that a domain breaks.
+
+    Before: other shares than mode_weights, held-out rows of training, data of another size than
+    sigma_data, no recipe, and row numbers for modes all passed.
+    """
     with pytest.raises(
         ValueError, match=f"The domain 'mixtures' fails the check '.*{BROKEN[domain]}"
     ):
@@ -246,3 +310,39 @@ def test_exact_and_learned_are_the_same_kind_of_object(domain):
         assert x.shape == (3, 2) and torch.isfinite(x).all()
         assert (guided.num_classes, guided.null_label, guided.edges) == (2, 2, ())
         assert guided.p_uncond > 0
+
+
+@pytest.mark.parametrize("label", [1, [0, 1, 1, 0, 1]])
+@pytest.mark.parametrize("method", [ct.guided, lambda m, s: ct.guided(m, ct.interval(s, lo=0.3))])
+def test_at_scales_is_a_call_for_each_scale(label, method):
+    domain = ct.load("mixtures")
+    model, label = domain.exact(), torch.as_tensor(label)
+    rows, scales = torch.tensor([4, 9, 2, 0, 7]), [0, 1, 2.5]
+    how = {"num_steps": 6, "seed": 3, "rows": rows, "progress": False}
+    found = domain.at_scales(model, scales, 5, label=label, method=method, **how)
+    assert found.shape == (3, 5, 2)
+    for scale, x in zip(scales, found, strict=True):
+        one = domain.sample(method(model, scale), label, 5, **how)
+        torch.testing.assert_close(x, one, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("label", [0, [1, 2], [[0, 3], [1, 8], [2, 1]]])
+def test_at_scales_takes_labels_of_several_parts(label):
+    domain = ct.load("text", prompt=True)
+    how = {"seed": 1, "progress": False}
+    label = torch.as_tensor(label)
+    found = domain.at_scales(domain.exact(), [1.0, 3.0], 3, label=label, **how)
+    for scale, x in zip([1.0, 3.0], found, strict=True):
+        assert torch.equal(x, domain.sample(ct.guided(domain.exact(), scale), label, 3, **how))
+
+
+def test_samples_follow_the_models_type_unless_told():
+    domain = ct.load("mixtures")
+    model, exact = domain.model(), domain.exact()
+    assert domain.sample(model, 0, 2, progress=False).dtype == torch.float32
+    assert (
+        domain.sample(ct.guided(model.double(), 2.0), 0, 2, progress=False).dtype == torch.float64
+    )
+    assert domain.sample(exact, 0, 2, progress=False).dtype == torch.float32
+    double = domain.sample(exact, 0, 2, dtype=torch.float64, device="cpu", progress=False)
+    assert double.dtype == torch.float64

@@ -7,6 +7,7 @@ import functools
 
 import pytest
 import torch
+from toys import sharp
 
 import cfg_tutorial as ct
 
@@ -16,13 +17,8 @@ UNSAID = object()  # an option that is left to transformers
 
 @functools.cache
 def learned(prompt=False):
-    """Return a GPT-2 that was not trained, sharp enough that its contexts differ; and its net."""
-    torch.manual_seed(0)
-    model = ct.load("text", autoregressive=True, prompt=prompt).model().eval()
-    with torch.no_grad():
-        for weight in model.net.parameters():
-            if weight.ndim > 1:
-                weight.mul_(6)
+    """Return a GPT-2 that was not trained; and its net."""
+    model = sharp(ct.load("text", autoregressive=True, prompt=prompt), 6)
     return model, model.net.transformer
 
 

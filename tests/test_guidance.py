@@ -1,33 +1,17 @@
 """The laws of guidance, and what it costs: rows are counted, never assumed."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from toys import Counter, Dropping, Words
 
 import cfg_tutorial as ct
 
 # Two digits: no product comes nearer to 0 or 1 than guided rounds.
 SCALE = st.floats(-3, 8, allow_nan=False).map(lambda s: round(s, 2))
 SEED = st.integers(0, 2**16)
-NULL = 3
-
-
-class Counter:
-    """A model that differs in every argument, works row by row, and counts its rows."""
-
-    num_classes, null_label, p_uncond = NULL, NULL, 0.1
-
-    def __init__(self):
-        self.calls = []
-
-    def __call__(self, x, level, label):
-        self.calls.append(len(x))
-        level = torch.as_tensor(level, dtype=x.dtype).expand(len(x))[:, None]
-        return torch.tanh(x + label.to(x)[:, None]) * (1 + level) + 0.3 * label.to(x)[:, None]
+NULL = Counter.null_label
 
 
 def inputs(n=7, seed=0, dtype=torch.float64):
@@ -316,34 +300,20 @@ def test_all_parts_become_null_together():
     assert model.labels[0][3:].tolist() == [[4, 9], [4, 9]]
 
 
-class Tokens:
-    """Log-probabilities of 3 words at 2 places; class 0 forbids word 0, no class forbids word 1."""
-
-    num_classes = null_label = 1
-    p_uncond, mask_token, vocab_size = 0.15, 3, 3
-    cond = [-math.inf, 0.5, 0.5], [0.2, 0.3, 0.5]
-    null = [0.25, -math.inf, 0.75], [0.4, 0.3, 0.3]
-
-    def __call__(self, x, level, label):
-        table = torch.tensor([self.cond, self.null]).clamp(min=0).log()
-        return table[label]
-
-
 @pytest.mark.parametrize("scale", [0.5, 2.0, 5.0, -1.0])
 def test_forbidden_stays_forbidden(scale):
     # lerp between or beyond -inf is NaN or +inf.
     x, level, label = torch.zeros(3, 2), torch.tensor(1.0), torch.zeros(3, dtype=torch.long)
-    found = ct.guided(Tokens(), torch.tensor([scale, 1.0, 0.0]))(x, level, label)
+    found = ct.guided(Words(), torch.tensor([scale, 1.0, 0.0]))(x, level, label)
     assert not found.isnan().any() and not found.isposinf().any()
     forbidden = [[True, True, False], [True, False, False], [False, True, False]]
     assert found[:, 0].isneginf().tolist() == forbidden
-    cond, null = (torch.tensor(table[1]).log() for table in (Tokens.cond, Tokens.null))
+    cond, null = Words().laws[:, 1].log()
     torch.testing.assert_close(found[:, 1], torch.stack([null + scale * (cond - null), cond, null]))
 
 
 def test_a_place_with_nothing_allowed_is_an_error():
-    model = Tokens()
-    model.cond, model.null = ([0.0, 0, 1], [0.2, 0.3, 0.5]), ([0.5, 0.5, 0], [0.2, 0.3, 0.5])
+    model = Words([[[0.0, 0, 1], [0.2, 0.3, 0.5]], [[0.5, 0.5, 0], [0.2, 0.3, 0.5]]])
     label = torch.zeros(2, dtype=torch.long)
     with pytest.raises(ValueError, match="'model' parameter of guided .* forbid everything"):
         ct.guided(model, 2.0)(torch.zeros(2, 2), torch.tensor(1.0), label)
@@ -353,27 +323,15 @@ def test_a_place_with_nothing_allowed_is_an_error():
 
 
 def test_a_guided_model_shows_the_names_of_its_model():
-    guided = ct.guided(ct.guided(Tokens(), 2.0), ct.interval(3.0, 0.25, 0.5))
+    guided = ct.guided(ct.guided(Words(), 2.0), ct.interval(3.0, 0.25, 0.5))
     for name in ("num_classes", "null_label", "p_uncond", "mask_token", "vocab_size"):
-        assert getattr(guided, name) == getattr(Tokens, name)
+        assert getattr(guided, name) == getattr(Words(), name)
     assert guided.edges == (0.5, 0.25)
     assert not hasattr(ct.guided(Counter(), 2.0), "mask_token")
 
 
-class Learned(nn.Module):
-    num_classes = null_label = 2
-    p_uncond = 0.2
-
-    def __init__(self):
-        super().__init__()
-        self.layer, self.drop = nn.Linear(2, 2), nn.Dropout(0.5)
-
-    def forward(self, x, level, label):
-        return self.drop(self.layer(x)) + label.to(x)[:, None]
-
-
 def test_modes_and_types_reach_the_model_inside():
-    net = Learned()
+    net = Dropping()
     guided = ct.guided(ct.guided(net, 2.0), 1.5)
     guided.eval()
     assert not net.training and not net.drop.training

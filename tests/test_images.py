@@ -1,17 +1,16 @@
 """Photographs: the archive and its builder, the reader of garments, the exact model, pictures."""
 
 import hashlib
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from toys import ROOT, loaded
 
 import cfg_tutorial as ct
+from cfg_tutorial import measures
 from cfg_tutorial.domains import images
 
-ROOT = Path(__file__).parents[1]
 ARCHIVE = ROOT / "data" / "fashion16.npz"
 
 
@@ -22,11 +21,7 @@ def domain():
 
 @pytest.fixture(scope="module")
 def builder():
-    path = ROOT / "data" / "builders" / "build_fashion16.py"
-    spec = importlib.util.spec_from_file_location("build_fashion16", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("data/builders/build_fashion16.py")
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +188,7 @@ def test_confusion_is_the_table_of_held_out_readings(domain, held_out):
 def test_correction_finds_the_true_shares(domain):
     batch = domain.data(4000, seed=3, held_out=True)
     counts = torch.bincount(domain.assign(batch.x)[batch.label == 0].clamp(min=-1) + 1, minlength=9)
-    corrected = ct.domains.base.measures.correct_counts(counts[1:].double(), domain.confusion)
+    corrected = measures.correct_counts(counts[1:].double(), domain.confusion)
     share = corrected / corrected.sum()
     assert (share - domain.mode_weights[0]).abs().max() < 0.035
 

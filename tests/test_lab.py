@@ -4,17 +4,12 @@ import contextlib
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from importlib import resources
 from importlib.util import find_spec
 
 import psutil
 import pytest
+from toys import free_port, printed, served, violations
 
 from cfg_tutorial.app import playground
 from cfg_tutorial.domains import DOMAINS
@@ -24,49 +19,6 @@ QUIET = {  # no question about news over the picture, and every cell in the page
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
 PICTURE = "figure img[src^='data:image/png']"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-@contextlib.contextmanager
-def served(command, port, folder, environment):
-    """Run a server with none of the machine's settings, wait until it answers, and end it."""
-    environment = {key: value for key, value in environment.items() if "JUPYTER" not in key} | {
-        "JUPYTER_PATH": environment.get("JUPYTER_PATH", ""),
-        "JUPYTER_PREFER_ENV_PATH": "1",
-        **{f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")},
-        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
-        "IPYTHONDIR": str(folder / "ipython"),
-        "PYTHONPATH": os.pathsep.join([os.getcwd(), environment.get("PYTHONPATH", "")]),
-    }
-    environment.pop("MPLBACKEND", None)  # as for a person: the kernel chooses
-    log = (folder / "log.txt").open("w", encoding="utf-8")
-    server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/static/", timeout=2)
-            except urllib.error.HTTPError:
-                break
-            except OSError:
-                assert server.poll() is None, (folder / "log.txt").read_text(encoding="utf-8")
-                time.sleep(0.2)
-        yield server
-    finally:
-        parts = [*psutil.Process(server.pid).children(recursive=True), server]
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-        for part in parts[:-1]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                part.kill()
-        log.close()
 
 
 @contextlib.contextmanager
@@ -125,19 +77,6 @@ def try_explorer(page, anew: bool = True) -> None:
         page.get_by_label("class", exact=True).locator("visible=true").first.select_option(index=1)
         changes(page, words)
     assert pictures.count() == 1, "one picture, not a pile"
-
-
-def violations(page, selector: str) -> dict[str, list[str]]:
-    """Return the serious violations that axe finds inside an element."""
-    package = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
-    (script,) = [p for p in resources.files(package.__name__).iterdir() if p.name == "axe.min.js"]
-    page.evaluate(script.read_text(encoding="utf-8"))
-    found = page.evaluate("(inside) => axe.run(inside)", selector)["violations"]
-    return {
-        v["id"]: [node["html"][:80] for node in v["nodes"]]
-        for v in found
-        if v["impact"] in ("serious", "critical")
-    }
 
 
 def has_run(page, which: str, seconds: int) -> bool:
@@ -212,10 +151,10 @@ def test_the_playground_in_voila(browser, tmp_path):
     if not find_spec("voila"):
         pytest.skip("Voila is not installed")
     port = free_port()
-    command = playground.command(port, browser=False)
+    command = [sys.executable, "-m", "cfg_tutorial.app.cli", "playground", "--no-browser"]
     with (
-        served(command, port, tmp_path, playground.environment()) as server,
-        opened(browser, f"http://127.0.0.1:{port}/") as page,
+        served([*command, f"--port={port}"], port, tmp_path, os.environ) as server,
+        opened(browser, printed(tmp_path)) as page,
     ):
         page.locator(PICTURE).first.wait_for()
         listening = {

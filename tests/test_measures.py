@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import cfg_tutorial as ct
-from cfg_tutorial import measures
+from cfg_tutorial import measures, models
 from cfg_tutorial.domains.base import SKEWED
 
 LAW = torch.tensor(SKEWED, dtype=torch.float64)
@@ -78,7 +78,7 @@ def test_effective_modes_by_hand():
 )
 def test_tilted_law_of_the_domains(scale, expected):
     # The scale one less or more is off by .4 or more.
-    law = measures.tilted_law(LAW, scale, 0)
+    law = models.tilted_law(LAW, scale, 0)
     assert measures.effective_modes(law) == pytest.approx(expected, abs=6e-3)
     by_hand = LAW[0] ** scale * LAW.mean(0) ** (1 - scale)
     torch.testing.assert_close(law, by_hand / by_hand.sum())
@@ -92,7 +92,7 @@ def test_tilted_law_with_zero_weights():
         (3.0, [0.8, 0.2, 0, 0]),
         (0.5, [1 / (1 + 2**0.5), 2**0.5 / (1 + 2**0.5), 0, 0]),
     ):
-        assert measures.tilted_law(weights, scale, 0).tolist() == pytest.approx(expected)
+        assert models.tilted_law(weights, scale, 0).tolist() == pytest.approx(expected)
 
 
 def test_law_measures_of_the_class_itself():
@@ -100,7 +100,7 @@ def test_law_measures_of_the_class_itself():
     assert found["captured_mass"] == pytest.approx(1) and found["mode_coverage"] == 1
     assert found["alignment"] == pytest.approx(0.698, abs=5e-4)
     assert found["effective_modes"] == pytest.approx(6.27, abs=6e-3)
-    tilted = measures.law_measures(measures.tilted_law(LAW, 5.0, 0), LAW, 0)
+    tilted = measures.law_measures(models.tilted_law(LAW, 5.0, 0), LAW, 0)
     assert tilted["alignment"] == pytest.approx(0.854, abs=6e-4)
     assert tilted["mode_coverage"] == 0.5
 
@@ -110,7 +110,7 @@ def test_correction_recovers_what_a_reader_blurred(seed):
     generator = torch.Generator().manual_seed(seed)
     confusion = 0.85 * torch.eye(8) + 0.15 * torch.rand(8, 8, generator=generator) / 4
     confusion = (confusion / confusion.sum(1, True)).double()
-    for truth in (LAW[0], measures.tilted_law(LAW, 3.0, 1), counts(0.5, 0.5, 0, 0, 0, 0, 0, 0)):
+    for truth in (LAW[0], models.tilted_law(LAW, 3.0, 1), counts(0.5, 0.5, 0, 0, 0, 0, 0, 0)):
         read = 1000 * truth @ confusion
         found = measures.correct_counts(read, confusion)
         assert (read - 1000 * truth).abs().max() > 5

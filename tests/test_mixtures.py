@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from test_oracles import TWO
+from toys import TWO
 
 import cfg_tutorial as ct
 

@@ -1,15 +1,13 @@
 """Names by character: a real corpus whose law is that of its lists."""
 
 import hashlib
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
+from toys import ROOT, loaded
 
 import cfg_tutorial as ct
 
-ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "data" / "names.csv"
 
 
@@ -19,12 +17,7 @@ def domain():
 
 
 def builder():
-    path = ROOT / "data" / "builders" / "build_names.py"
-    spec = importlib.util.spec_from_file_location("build_names", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("data/builders/build_names.py")
 
 
 def test_the_table_is_what_the_builder_makes():

@@ -118,8 +118,10 @@ def test_each_stub_fails_as_it_should(lesson):
                 stub(*[None] * stub.__code__.co_argcount)
 
 
-def test_nothing_is_imported_that_is_not_used(source):
-    rules = ["ruff", "check", "--isolated", "--select", "F401,F811,F821", str(source)]
+def test_nothing_is_imported_that_is_not_used(source, tmp_path):
+    path = tmp_path / "built.ipynb"
+    tool.write(tool.build(source, tool.copies(source)[-1]), path)
+    rules = ["ruff", "check", "--isolated", "--select", "F401,F811,F821", str(path)]
     run = subprocess.run([sys.executable, "-m", *rules], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
 
@@ -172,6 +174,21 @@ def test_a_solution_is_cut_at_its_own_indent(tmp_path):
         'def my_sum(a):\n    raise NotImplementedError("your turn")'
     )
     assert tool.build(path, "solved").cells[1].source == "def my_sum(a):\n    b = a\n\n    return b"
+
+
+@pytest.mark.parametrize(
+    "above, aside",
+    [("# Title", ["This cell " + tool.ASIDE]), ("# Title\n#\n# The first cell " + tool.ASIDE, [])],
+)
+def test_the_import_becomes_the_first_cell(above, aside, tmp_path):
+    path = tmp_path / "page.py"
+    later = "import torch"
+    path.write_text(
+        f"# %% [markdown]\n# {above}\n\n# %%\n{tool.IMPORT}\n\n# %%\n{later}\n", encoding="utf-8"
+    )
+    cells = tool.build(path, "student").cells
+    assert [cell.source for cell in cells[1:]] == [*aside, tool.FIRST, later]
+    assert [cell.id for cell in cells] == [f"cell-{i:02d}" for i in range(len(cells))]
 
 
 @pytest.mark.parametrize(

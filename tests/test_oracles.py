@@ -4,20 +4,19 @@ Laws of samples are computed, not estimated: all models here are affine in x, so
 (and, with noise, one row a step) hold the whole law.
 """
 
-import collections
 import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from toys import ODE, TWO, last
 
 import cfg_tutorial as ct
 from cfg_tutorial import samplers
 from cfg_tutorial.diffusion import insert_levels
 
 EULER, HEUN, SECOND = ct.sample_euler, ct.sample_heun, ct.sample_dpmpp_2m
-ODE = [EULER, HEUN, SECOND]
 # m_u, v_u, m_c, v_c, scale
 PAIRS = [(0, 2, 1, 1, 3), (0, 2, 1, 1, 0.7), (0.5, 1.5, -1, 0.8, 2), (-1, 1, 2, 1.4, 1.5)]
 
@@ -43,11 +42,6 @@ def pair(m_u, v_u, m_c, v_c):
 def levels(num_steps, sigma_max=400.0, sigma_min=0.002, edges=()):
     """Return float64 sigmas with the edges among them."""
     return insert_levels(ct.karras_sigmas(num_steps, sigma_min, sigma_max).double(), edges)
-
-
-def last(states):
-    """Return the last of some states."""
-    return collections.deque(states, maxlen=1)[0]
 
 
 def law(sampler, model, sigmas, start=None):
@@ -343,8 +337,6 @@ def test_o7_classifier_guidance_with_the_exact_posterior(sigma):
 
 
 # O8
-
-TWO = [[0.8, 0.2], [0.2, 0.8]]
 
 
 def minority(distance, share, s):

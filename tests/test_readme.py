@@ -1,15 +1,14 @@
 """The README's examples, run as a reader would; what it promises is there."""
 
 import re
-from pathlib import Path
 
 import matplotlib
 import pytest
 import torch
+from toys import ROOT
 
 import cfg_tutorial as ct
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

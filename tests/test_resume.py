@@ -45,11 +45,53 @@ def test_a_cluster_gives_the_same_table(table, tmp_path):
     pd.testing.assert_frame_equal(found, table, check_exact=False, atol=1e-6, rtol=0)
 
 
+def short(name, train_steps):
+    """Return a domain that trains for few steps."""
+    domain = ct.load(name)
+    domain.recipe = {**domain.recipe, "train_steps": train_steps, "batch_size": 32}
+    return domain
+
+
+@pytest.mark.parametrize("workers, threads", [(1, 4), (2, 1)])
+def test_training_on_a_cluster_gives_the_weights_of_training_in_turn(
+    tmp_path, monkeypatch, workers, threads
+):
+    """Threads of one worker, and workers, train what one process trains, whatever the seed.
+
+    Before: threads of one worker shared a random generator.
+    """
+    distributed = pytest.importorskip("distributed", reason="pip install cfg-tutorial[cluster]")
+    domains = [short("mixtures", 20), short("text", 10), short("images", 5)]
+
+    def swept(folder, **how):
+        monkeypatch.setenv("CFG_TUTORIAL_CACHE", str(tmp_path / folder))
+        found = ct.sweep(domains, [1.0], seeds=range(3), n=160, num_steps=2, progress=False, **how)
+        return found.groupby(["domain", "seed"]).weights.first()
+
+    alone = swept("alone")
+    with (
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            dashboard_address=None,
+            local_directory=str(tmp_path),
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        client.get_executor() as executor,
+    ):
+        folder = str(tmp_path / "cluster")
+        client.run(lambda: __import__("os").environ.update(CFG_TUTORIAL_CACHE=folder))
+        together = swept("cluster", executor=executor)
+    assert together.equals(alone) and alone.nunique() == 9
+    assert len([*(tmp_path / "cluster").glob("*.safetensors")]) == 9
+
+
 def lines(path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def test_killed_ten_times_it_ends_in_the_same_table(table, tmp_path):
+    """A sweep that is killed ten times ends in the table of one that is not."""
     luck, kills = random.Random(0), 0
     journal = tmp_path / "results.jsonl"
     for _ in range(10):

@@ -7,12 +7,15 @@ from itertools import takewhile
 
 import nbformat
 import pytest
-from test_notebooks import LESSONS, ROOT, SOURCES, tool
+from toys import ROOT, loaded
 
 import cfg_tutorial as ct
 
+tool = loaded("tools/notebooks.py")
+SOURCES = {path.stem: path for path in tool.sources()}
+LESSONS = [name for name in SOURCES if name[0].isdigit()]
 PLAN = (ROOT / "docs" / "teaching" / "one-hour.md").read_text(encoding="utf-8")
-PAGE = (ROOT / "cfg_tutorial" / "app" / "page.html").read_text(encoding="utf-8")
+PAGE = (ROOT / "cfg_tutorial" / "app" / "page" / "page.html").read_text(encoding="utf-8")
 
 
 def prose(notebook) -> str:

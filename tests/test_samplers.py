@@ -1,17 +1,15 @@
 """Samplers: which level each step asks for, whose noise it adds, and what they leave behind."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 import torch
-from test_oracles import last
-from torch import nn
+from toys import ALL, ODE, Dropping, last
 
 import cfg_tutorial as ct
 from cfg_tutorial.diffusion import insert_levels, row_noise
-
-ODE = [ct.sample_euler, ct.sample_heun, ct.sample_dpmpp_2m]
-ALL = [*ODE, ct.sample_ancestral]
 
 
 class Recorder:
@@ -279,28 +277,12 @@ def test_ancestral_by_hand():
 # Evaluation mode, no gradients
 
 
-class Net(nn.Module):
-    num_classes = null_label = 1
-    p_uncond = 0.2
-
-    def __init__(self, fails=False):
-        super().__init__()
-        self.layer, self.drop = nn.Linear(2, 2), nn.Dropout(0.5)
-        self.fails, self.seen = fails, []
-
-    def forward(self, x, level, label):
-        self.seen.append((self.training, self.drop.training, torch.is_grad_enabled()))
-        if self.fails and len(self.seen) > 3:
-            raise RuntimeError("broken")
-        return self.drop(self.layer(x))
-
-
 SIGMAS = torch.tensor([4.0, 2, 1, 0.5, 0])
 
 
 @pytest.mark.parametrize("sampler", ALL)
 def test_sampling_is_in_eval_mode_and_restores_each_mode(sampler):
-    net = Net().train()
+    net = Dropping().train()
     net.layer.eval()
     x, label = start(dtype=torch.float32)
     result = last(sampler(ct.guided(net, 2.0), x, SIGMAS, label))
@@ -314,7 +296,7 @@ def test_sampling_is_in_eval_mode_and_restores_each_mode(sampler):
 
 @pytest.mark.parametrize("sampler", ALL)
 def test_modes_are_restored_after_an_error(sampler):
-    net, (x, label) = Net(fails=True).train(), start(dtype=torch.float32)
+    net, (x, label) = Dropping(fails=True).train(), start(dtype=torch.float32)
     with pytest.raises(RuntimeError, match="broken"):
         last(sampler(net, x, SIGMAS, label))
     assert net.training and net.drop.training and torch.is_grad_enabled()
@@ -322,12 +304,59 @@ def test_modes_are_restored_after_an_error(sampler):
 
 @pytest.mark.parametrize("sampler", ALL)
 def test_modes_are_restored_when_the_states_are_abandoned(sampler):
-    net, (x, label) = Net().train(), start(dtype=torch.float32)
+    net, (x, label) = Dropping().train(), start(dtype=torch.float32)
     states = sampler(net, x, SIGMAS, label)
     next(states)
-    assert not net.training and torch.is_grad_enabled()
+    assert net.training and net.drop.training and torch.is_grad_enabled()  # also in between
     states.close()
     assert net.training and net.drop.training
+
+
+@pytest.mark.parametrize("sampler", ALL)
+@pytest.mark.parametrize("training", [False, True])
+def test_two_runs_in_turns_leave_the_model_as_it_was(sampler, training):
+    """Two runs of one model, step about, are in evaluation mode and leave it as it was.
+
+    Before: dropout was on in one of them, or stayed off.
+    """
+    net, (x, label) = Dropping().train(training), start(dtype=torch.float32)
+    short, long = (sampler(net, x, s, label) for s in (SIGMAS[2:], SIGMAS))
+    next(long)
+    list(short)  # begins after the other and ends before it
+    list(long)
+    assert set(net.seen) == {(False, False, False)}
+    assert net.training == net.drop.training == training
+
+
+def test_runs_in_threads_are_all_in_evaluation_mode():
+    """Runs in several threads are all in evaluation mode.
+
+    Before: the first to end switched dropout on for the others.
+    """
+    net, (x, label) = Dropping().train(), start(dtype=torch.float32)
+    sigmas = torch.cat([torch.linspace(4, 1, 100), torch.zeros(1)])
+    guided = [ct.guided(net, 2.0), net, ct.guided(net, 3.0), net]  # round the same network
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda model: last(ct.sample_euler(model, x, sigmas, label)), guided))
+    assert set(net.seen) == {(False, False, False)}
+    assert net.training and net.drop.training
+
+
+def test_a_sampler_of_ones_own_is_run_as_ours_are():
+    """A sampler of one's own runs without gradients and in evaluation mode.
+
+    Before: with gradients, and with dropout.
+    """
+
+    def own(model, x, sigmas, label):
+        for sigma, sigma_next in pairwise(sigmas):
+            x = model(x, sigma, label).lerp(x, sigma_next / sigma)
+            yield x
+
+    domain, net = ct.load("mixtures"), Dropping().train()
+    x = domain.sample(net, 0, n=3, num_steps=4, sampler=own, progress=False)
+    assert set(net.seen) == {(False, False, False)} and len(net.seen) == 4
+    assert net.training and not x.requires_grad
 
 
 def test_the_start_is_not_changed():

@@ -9,36 +9,31 @@ import sys
 from pathlib import Path
 
 import pytest
+from toys import loaded
 
-CORE = ["guidance", "diffusion", "samplers"]
-ROOMS = [*CORE, "networks", "training", "measures", "domains", "sweep", "plots", "app"]
+from cfg_tutorial.app.page import SCRIPTS
+
+architecture = loaded("tools/architecture.py")
+ROOMS = architecture.ROOMS
+MOST = 450  # lines: a module with more holds two ideas
 HEAVY = ["transformers", "sklearn", "pandas", "matplotlib", "ipywidgets", "torchaudio"]
 HEAVY += ["soundfile", "IPython", "scipy"]
 
 
 @pytest.fixture(scope="module")
-def modules(root) -> dict[Path, ast.Module]:
-    paths = sorted((root / "cfg_tutorial").rglob("*.py"))
-    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+def modules() -> dict[Path, ast.Module]:
+    return architecture.modules()
 
 
 def leftward(room: str, tree: ast.Module) -> list[str]:
     """Return the rooms that a module of `room` imports and that do not lie to its left."""
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(filter(None, ["cfg_tutorial" if node.level else "", node.module]))
-            names += [f"{base}.{alias.name}" for alias in node.names]
-    inside = [name.split(".") for name in names if name.split(".")[0] == "cfg_tutorial"]
-    rooms = [parts[1] if len(parts) > 1 and parts[1] in ROOMS else "app" for parts in inside]
+    rooms = map(architecture.leads_to, architecture.imports(tree))
     return [r for r in rooms if r != room and ROOMS.index(r) >= ROOMS.index(room)]
 
 
 def test_rooms_import_only_to_the_left(root, modules):
     for path, tree in modules.items():
-        room = path.relative_to(root / "cfg_tutorial").with_suffix("").parts[0]
+        room = architecture.room(path)
         if room != "__init__":
             assert room in ROOMS, f"{path} is in no room; give it its place in ROOMS"
             assert leftward(room, tree) == [], f"{path} imports from its right"
@@ -61,13 +56,36 @@ def test_an_import_from_the_right_is_seen(line, wrong):
     assert leftward("samplers", ast.parse(line)) == wrong
 
 
+def test_the_picture_of_the_rooms_is_of_this_code(root):
+    text = architecture.PAGE.read_text(encoding="utf-8")
+    assert architecture.TABLE.search(text).group() == architecture.table()
+
+
+def test_the_page_of_faults_is_of_these_tests():
+    reliability = loaded("tools/reliability.py")
+    assert reliability.PAGE.read_text(encoding="utf-8") == reliability.page()
+
+
 def test_each_module_says_first_what_it_does(root, modules):
     sizes = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in modules}
     for path, tree in modules.items():
         print(f"{sizes[path]:5} {path.relative_to(root)}")
         text = ast.get_docstring(tree, clean=False) or ""
         assert len(text.split("\n")[0].split()) >= 4, f"{path} needs a first line that says it all"
-    print(f"{sum(sizes.values()):5} lines in the package; the aim is 3,500 with all four domains")
+        assert sizes[path] <= MOST, f"{path} holds two ideas"
+    print(f"{sum(sizes.values()):5} lines in the package; the aim is 5,800")
+
+
+def test_each_module_of_the_page_has_one_purpose_and_says_it(root):
+    folder = root / "cfg_tutorial" / "app" / "page"
+    found = {path.stem for path in folder.glob("*.js")}
+    assert found == set(SCRIPTS), "SCRIPTS in app/page.py puts them together"
+    for path in sorted(folder.iterdir()):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert max(map(len, lines)) < 100, f"{path.name} has a long line"
+        if path.suffix == ".js":
+            assert len(lines) < 200, f"{path.name} has two purposes"
+            assert re.match(r"// \w+.*\. Knows? nothing of ", lines[0]), path.name
 
 
 @pytest.mark.parametrize("name", ["cfg_tutorial", "cfg_tutorial.app.cli"])

@@ -7,11 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_oracles import last
-from test_tokens import nelbo, p_value, tilted
+from toys import last, nelbo, p_value, sharp, tilted
 
 import cfg_tutorial as ct
-from cfg_tutorial.domains.text import TOPICS
+from cfg_tutorial.domains.reviews import TOPICS
 
 SKEW = [0.30, 0.22, 0.16, 0.11, 0.08, 0.06, 0.04, 0.03]
 GOOD = ["superb", "great", "lovely", "brilliant"]
@@ -518,15 +517,9 @@ def test_figure_shows_texts_in_colours_and_marks_the_invalid(domain):
 
 @functools.cache
 def network_of(autoregressive):
-    """Return a domain and its network, not trained, sharp enough that what is seen shows."""
+    """Return a domain and its network, not trained."""
     domain = ct.load("text", autoregressive=autoregressive)
-    torch.manual_seed(0)
-    model = domain.model().eval()
-    with torch.no_grad():
-        for weight in model.net.parameters():
-            if weight.ndim > 1:
-                weight.mul_(4)
-    return domain, model
+    return domain, sharp(domain, 4)
 
 
 @pytest.fixture(params=[False, True], ids=["BERT", "GPT-2"])

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
-from test_oracles import last
+from toys import Tables, all_states, last, nelbo, p_value, power, tilted
 
 import cfg_tutorial as ct
 
@@ -25,46 +25,6 @@ UNEVEN = np.array([[[0.2, 0.2], [0.2, 0.4]], [[0.2, 0.1], [0.5, 0.2]]])
 
 
 # Laws without the package
-
-
-def all_states(length, words):
-    """Return every row of tokens, in the order of a flattened table: (words ** length, length)."""
-    return torch.tensor(list(itertools.product(range(words), repeat=length)))
-
-
-class Tables:
-    """A model of any joint laws, one table (words, words, ...) a label, the last without one."""
-
-    p_uncond = 0.5
-
-    def __init__(self, *laws):
-        self.laws = torch.as_tensor(np.array(laws), dtype=torch.float64)
-        self.num_classes = self.null_label = len(laws) - 1
-        self.length, self.vocab_size = self.laws.ndim - 1, self.laws.shape[1]
-        self.mask_token = self.vocab_size
-        self.states = all_states(self.length, self.vocab_size)
-        self.rows, self.levels, self.seen = [], [], []
-
-    def __call__(self, tokens, level, label):
-        self.rows.append(len(tokens))
-        self.levels.append(level)
-        self.seen.append(tokens)
-        asked = torch.cat([tokens, label[:, None]], 1)
-        rows, back = asked.unique(dim=0, return_inverse=True)
-        at = rows[:, None, :-1]
-        fits = ((at == self.states) | (at == self.mask_token)).all(2)
-        joint = fits * self.laws.flatten(1)[rows[:, -1]]
-        words = torch.nn.functional.one_hot(self.states, self.vocab_size).double()
-        law = torch.einsum("ns,slw->nlw", joint, words) / joint.sum(1)[:, None, None]
-        return law.nan_to_num(0).log()[back]
-
-
-def power(cond, uncond, s):
-    """Return cond^s uncond^(1 - s), 0 where either is, with no rule for 0 at 0 or 1 needed."""
-    both = (cond > 0) & (uncond > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.exp(s * np.log(cond) + (1 - s) * np.log(uncond))
-    return np.where(both, found, cond if s == 1 else uncond if s == 0 else 0.0)
 
 
 def share_of(part, whole):
@@ -109,12 +69,6 @@ def unmask_law(cond, uncond, s, sizes=None, order="random"):
     return next(iter(mass.values()))
 
 
-def tilted(cond, uncond, s):
-    """Return p_c^s p_u^(1 - s) and its sum Z."""
-    law = power(np.array(cond, float), np.array(uncond, float), s)
-    return law / law.sum(), law.sum()
-
-
 def unnormalised_law(cond, uncond, s):
     """Return O13's law of rates that are not normalised: T (1/Za + 1/Zb) / (Z1 + Z2)."""
     cond, uncond = np.array(cond, float), np.array(uncond, float)
@@ -146,17 +100,6 @@ def counts_of(tokens, words):
     """Return how often each state came, in the order of a flattened table."""
     place_value = words ** torch.arange(tokens.shape[1] - 1, -1, -1)
     return np.bincount((tokens * place_value).sum(1), minlength=words ** tokens.shape[1])
-
-
-def p_value(counts, law):
-    """Return the chi-square test's p-value; what the law forbids must not have come at all."""
-    counts, law = np.ravel(counts), np.ravel(law)
-    expected = counts.sum() * law[law > 0] / law.sum()
-    if counts[law == 0].any():
-        return 0.0
-    assert expected.min() > 4  # else the chi-square law does not hold
-    statistic = ((counts[law > 0] - expected) ** 2 / expected).sum()
-    return chi2.sf(statistic, len(expected) - 1)
 
 
 def draw(model, n, levels=None, start=None, label=0, **options):
@@ -1096,23 +1039,6 @@ class Spy:
     def __call__(self, tokens, level, label):
         self.asked.append((tokens, level, label))
         return self.model(tokens, level, label)
-
-
-def nelbo(model, law, label=0):
-    """Return the mean over rows, numbers of masked places and their choice, of the bound."""
-    length = model.length
-    states, total = all_states(length, model.vocab_size), 0.0
-    labels = torch.full((len(states),), label)
-    for number in range(1, length + 1):
-        chosen = list(itertools.combinations(range(length), number))
-        for places in chosen:
-            hidden = states.clone()
-            hidden[:, places] = model.mask_token
-            log_prob = model(hidden, torch.tensor(number / length), labels)
-            cost = -log_prob.gather(2, states[..., None])[:, places, 0].sum(1)
-            mean = (law * cost.masked_fill(law == 0, 0)).sum().item()
-            total += length / number * mean / len(chosen) / length
-    return total
 
 
 def test_nelbo_of_the_exact_model_is_the_entropy():

@@ -13,11 +13,12 @@ import torch
 from ipywidgets import HTML
 from ipywidgets.widgets import widget
 from PIL import Image
-from test_bad_input import message
+from toys import message
 
 import cfg_tutorial as ct
-from cfg_tutorial.app import widgets
+from cfg_tutorial.app import page, widgets
 from cfg_tutorial.domains import DOMAINS
+from cfg_tutorial.files import save_tensors
 
 SCALES = [0.0, 1.0, 3.0, 8.0]
 
@@ -277,6 +278,29 @@ def test_without_a_kernel_there_is_a_picture(explorer):
     assert len(bundle["text/plain"]) < 300 and "guidance_scale 3" in bundle["text/plain"]
     picture = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
     assert picture.width > 600 and len(bundle["image/png"]) < 200_000
+
+
+def test_the_still_picture_has_the_same_shares(explorer, monkeypatch):
+    explorer.slider.index = 3
+    monkeypatch.setattr(widgets.plots, "image_bytes", lambda figure, **_: figure)
+    bars = explorer.twin().axes[1]
+    heights = [bar.get_height() for bar in bars.patches]
+    own = explorer.domain.mode_weights[0].tolist()
+    assert heights == pytest.approx([*explorer.frames[3].shares, *own])
+    assert [text.get_text() for text in bars.get_xticklabels()] == explorer.domain.mode_names
+
+
+def test_the_atlas_page_shows_the_same_of_samples(explorer, tmp_path):
+    domain, path = explorer.domain, tmp_path / "samples.safetensors"
+    num_classes = len(domain.classes)
+    x = domain.data(num_classes * explorer.n, 0).x
+    save_tensors(path, {"x": x[None]}, {})
+    for label, (view,) in enumerate(page._pictures(domain.name, path, 0, budget=10**9)):
+        ours = explorer._frame(x[label::num_classes], 3.0, label, "").page
+        assert re.findall(r'<img [^>]*alt="[^"]*: ([^"]*)\."', ours) == [view.words]
+        heard = re.findall(r'<audio controls aria-label="([^"]+)" src="[^,]+,([^"]+)"', ours)
+        assert heard == [(w, base64.b64encode(wav).decode()) for w, wav in view.sounds[:4]]
+        assert Image.open(io.BytesIO(view.png)).width > 300
 
 
 def test_the_shipped_weights_are_the_default():

@@ -1,12 +1,15 @@
-"""Kills the atlas at random moments, goes on, and compares with a run that nobody disturbed.
+"""Kills, terminates and interrupts runs at random moments, and compares with runs left in peace.
 
-    python tools/interrupt.py [--kills 10] [--domains mixtures text]
+    python tools/interrupt.py [--times 40] [--domains mixtures text]
 
-Every second time only the first process is killed, not its workers. Takes about four times as
-long as the run itself.
+An atlas, a sweep and a training in turns, each with its own folder, by SIGKILL (every second time
+of the first process alone), SIGTERM and SIGINT (of all, as a terminal does). Then each is let go on
+to its end: tables and weights must be those of a run that nobody disturbed, nothing half-written
+may be left, and an interrupted atlas may write no traceback.
 """
 
 import argparse
+import hashlib
 import os
 import random
 import signal
@@ -18,54 +21,88 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+SWEEP = """
+import sys, cfg_tutorial as ct
+domains, folder = sys.argv[2:], sys.argv[1]
+found = ct.sweep(domains, [1.0, 3.0], seeds=range(2), n=200, folder=folder, progress=False)
+found.to_csv(folder + "/results.csv", index=False)
+"""
+TRAIN = """
+import sys, cfg_tutorial as ct
+ct.load(sys.argv[2]).train(folder=sys.argv[1], progress=False)
+"""
+SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 
-def start(folder: Path, domains: list[str]) -> subprocess.Popen:
-    """Start an atlas that keeps everything in a folder, in a process group of its own."""
-    command = [sys.executable, "-m", "cfg_tutorial.app.cli", "atlas", "--domains", *domains]
-    command += ["--out", str(folder / "atlas"), "--seeds", "2", "--samples", "200"]
-    environment = {**os.environ, "CFG_TUTORIAL_CACHE": str(folder / "cache")}
-    quiet = subprocess.DEVNULL
+
+def commands(folder: Path, domains: list[str]) -> dict[str, list[str]]:
+    """Return the three commands, each of which keeps everything in the folder."""
+    atlas = ["-m", "cfg_tutorial.app.cli", "atlas", "--domains", *domains, "--seeds", "2"]
+    return {
+        "atlas": [*atlas, "--samples", "200", "--out", str(folder / "atlas")],
+        "sweep": ["-c", SWEEP, str(folder / "sweep"), *domains],
+        "train": ["-c", TRAIN, str(folder / "train"), domains[0]],
+    }
+
+
+def start(name: str, folder: Path, domains: list[str]) -> subprocess.Popen:
+    """Start one of the commands in a process group of its own, its weights in the folder."""
+    command = [sys.executable, *commands(folder, domains)[name]]
+    environment = {**os.environ, "CFG_TUTORIAL_CACHE": str(folder / f"cache-{name}")}
+    log = (folder / f"{name}.log").open("w", encoding="utf-8")
     return subprocess.Popen(
-        command, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
+        command, env=environment, stdout=log, stderr=log, start_new_session=True
     )
+
+
+def results(folder: Path) -> dict[str, str]:
+    """Return the sums of all tables and weights in a folder, by name."""
+    paths = [*folder.rglob("results.csv"), *folder.glob("cache-*/*"), *folder.glob("train/*")]
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(paths)
+        if path.suffix in (".csv", ".safetensors")
+    }
 
 
 def main() -> int:
-    """Compare a killed atlas with an undisturbed one; return 0 where they are the same."""
+    """Compare disturbed runs with undisturbed ones; return 0 where all is the same."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--times", type=int, default=40)
     parser.add_argument("--domains", nargs="+", default=["mixtures", "text"])
     args = parser.parse_args()
-    luck, killed, partial = random.Random(0), 0, 0
+    luck, hit, complaints, seconds = random.Random(0), dict.fromkeys(SIGNALS, 0), [], {}
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         whole, cut = Path(one), Path(two)
-        begun = time.monotonic()
-        if start(whole, args.domains).wait():
-            raise SystemExit("The undisturbed run failed.")
-        seconds = time.monotonic() - begun
-        for i in tqdm(range(args.kills), ascii=True, ncols=78, desc="kills"):
-            run = start(cut, args.domains)
-            time.sleep(luck.uniform(4, max(6, 0.4 * seconds)))
-            (os.killpg if i % 2 else os.kill)(run.pid, signal.SIGKILL)
-            killed += run.wait() == -signal.SIGKILL
-            partial += any((cut / "cache").glob("*.training"))
-        if start(cut, args.domains).wait():
-            raise SystemExit("The last run failed.")
-        tables = [
-            (folder / "atlas/results.csv").read_text(encoding="utf-8").splitlines()
-            for folder in (whole, cut)
-        ]
-        left = [path.name for path in cut.rglob("*.partial")]
-    same = tables[0] == tables[1]
-    verdict = "the same, bit for bit" if same else "NOT the same"
-    print(
-        f"{killed} of {args.kills} kills hit a run ({partial} left a half-trained network); "
-        f"undisturbed {seconds:.0f} s; the tables are {verdict}; "
-        f"half-written files: {left or 'none'}"
-    )
-    differ = [pair for pair in zip(*tables, strict=False) if pair[0] != pair[1]]
-    print("\n".join(f"- {a}\n+ {b}" for a, b in differ[:20]), end="")
-    return 0 if same and not left else 1
+        names = [*commands(whole, args.domains)]
+        for name in tqdm(names, ascii=True, ncols=78, desc="undisturbed"):
+            begun = time.monotonic()
+            if start(name, whole, args.domains).wait():
+                raise SystemExit((whole / f"{name}.log").read_text(encoding="utf-8"))
+            seconds[name] = time.monotonic() - begun
+        for i in tqdm(range(args.times), ascii=True, ncols=78, desc="disturbed"):
+            name, number = names[i % len(names)], SIGNALS[i // len(names) % len(SIGNALS)]
+            run = start(name, cut, args.domains)
+            time.sleep(luck.uniform(2.5, min(30, max(5, 0.4 * seconds[name]))))
+            alone = number == signal.SIGKILL and i % 2
+            if run.poll() is None:
+                (os.kill if alone else os.killpg)(run.pid, number)
+                hit[number] += 1
+            run.wait()
+            said = (cut / f"{name}.log").read_text(encoding="utf-8")
+            if name == "atlas" and number == signal.SIGINT and "Traceback" in said:
+                complaints.append(said[-1500:])
+        for name in tqdm(names, ascii=True, ncols=78, desc="to the end"):
+            if start(name, cut, args.domains).wait():
+                raise SystemExit((cut / f"{name}.log").read_text(encoding="utf-8"))
+        wanted, found = results(whole), results(cut)
+        left = [str(p.relative_to(cut)) for p in cut.rglob("*") if p.suffix == ".partial"]
+        left += [str(p.relative_to(cut)) for p in cut.rglob("*.training")]
+    differ = sorted({n for n in {*wanted, *found} if wanted.get(n) != found.get(n)})
+    counts = ", ".join(f"{number.name} {count}" for number, count in hit.items())
+    print(f"hit a run: {counts}, of {args.times}; compared: {len(wanted)} tables and weights")
+    print(f"that differ: {differ or 'none'}; half-written: {left or 'none'}")
+    print(f"tracebacks at Ctrl-C of an atlas: {len(complaints)}", *complaints, sep="\n")
+    return int(bool(differ or left or complaints))
 
 
 if __name__ == "__main__":

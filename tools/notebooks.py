@@ -4,10 +4,11 @@
     python tools/notebooks.py [names] --check    writes nothing, and says what would differ
 
 A source is a jupytext percent script. A lesson's name starts with its number; any other source is a
-page, such as the index, which has no exercises and one copy, the student's. What stands between the
-lines `# BEGIN SOLUTION` and `# END SOLUTION` becomes `raise NotImplementedError` in the student's
-copy. Text that says "`label`: 0.1 to 0.2" promises that a cell above it prints label and a number
-in that range.
+page, such as the index, which has no exercises and one copy, the student's. The cell that imports
+cfg_tutorial and no more becomes the one that says which Python runs the notebook, and what to do if
+the import fails. What stands between the lines `# BEGIN SOLUTION` and `# END SOLUTION` becomes
+`raise NotImplementedError` in the student's copy. Text that says "`label`: 0.1 to 0.2" promises
+that a cell above it prints label and a number in that range.
 """
 
 import argparse
@@ -33,6 +34,24 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 COPIES = ("student", "solved")
+
+IMPORT = "import cfg_tutorial as ct\n\n# isort: split"
+ASIDE = "says which Python runs the notebook. If it stops, do what it says."
+FIRST = """
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+print("Python", sys.version.split()[0], "at", sys.executable)
+try:
+    import cfg_tutorial as ct
+except ImportError as error:
+    what = ".." if Path("../pyproject.toml").exists() else "../.."  # the project's folder
+    lacks = (error.name or "cfg_tutorial").replace("-", "_")
+    if find_spec("torch"):  # keep the torch that is here: install what is missing, no more
+        what = f"--no-deps {what}" if lacks == "cfg_tutorial" else lacks
+    raise SystemExit(f"{error}. Run  %pip install {what}  in a new cell, then restart.") from None
+""".strip()
 
 SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n(.*?)^ *# END SOLUTION$\n?", re.M | re.S)
 STUB = r'\1raise NotImplementedError("your turn")\n'
@@ -90,6 +109,12 @@ def build(source: Path, copy: str) -> Any:
             "language_info": {"name": "python"},
         }
     )
+    for i, cell in enumerate(notebook.cells):
+        if cell.source == IMPORT:
+            cell.source = FIRST
+            if ASIDE not in notebook.cells[i - 1].source:  # the index says it in its own words
+                notebook.cells.insert(i, nbformat.v4.new_markdown_cell(f"This cell {ASIDE}"))
+            break
     for i, cell in enumerate(notebook.cells):
         cell.id, cell.metadata = f"cell-{i:02d}", nbformat.from_dict({})
         if cell.cell_type == "code":

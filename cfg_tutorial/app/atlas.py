@@ -15,9 +15,10 @@ import torch
 
 from cfg_tutorial.app.page import write_page
 from cfg_tutorial.domains import DOMAINS
+from cfg_tutorial.methods import METHODS
 from cfg_tutorial.sweep import (
-    METHODS,
     SCALES,
+    Record,
     cell_key,
     load_once,
     make_cells,
@@ -27,61 +28,105 @@ from cfg_tutorial.sweep import (
     use_line,
 )
 
-DRAFT = 250  # samples a scale on the first page, which comes from the shipped weights
+DRAFT = 250  # samples a scale on the first page, which comes from the shipped weights, at least
 LONGEST_FIRST = ["images", "text", "audio", "mixtures"]
 
 
 def main(args: Any) -> int:
-    """Make the atlas in ``args.out``; return the exit status.
+    """Make the atlas in ``args.out``; return the exit status: 2 for arguments, 130 stopped.
 
     Parameters
     ----------
     args : has out, domains, seeds, samples, workers and quick, as ``cfg-tutorial atlas`` reads them
     """
-    begun = time.monotonic()
     domains = args.domains or list(DOMAINS)
+    try:
+        _check(args, domains)
+        return _make(args, domains)
+    except ArgumentError as error:
+        print(f"cfg-tutorial atlas: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped. What is finished is kept: the same command goes on from here.")
+        return 130
+
+
+class ArgumentError(Exception):
+    """What is wrong with an argument of the command."""
+
+
+def _check(args: Any, domains: list[str]) -> None:
+    """Raise an ArgumentError that names what is wrong; make the folders."""
     for name in domains:
-        load_once(name)
-    out = Path(args.out)
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    n = args.samples or (DRAFT if args.quick else 1000)
-    seeds = range(args.seeds or 3)
-    cfg, scales = {"cfg": METHODS["cfg"]}, SCALES
-    draft = make_cells(domains, "shipped", cfg, [0], scales, min(n, DRAFT), folder=out)
-    trained = make_cells(domains, "trained", cfg, seeds, scales, n, folder=out)
-    exact = make_cells(domains, "exact", cfg, seeds, scales, n, folder=out)
-    beside = [cell for name in domains for cell in reference_cells(name, scales, n)]
+        if name not in DOMAINS:
+            raise ArgumentError(f"--domains must be of {', '.join(DOMAINS)}. Got {name} instead.")
+        if domains.count(name) > 1:
+            raise ArgumentError(f"--domains must name each domain once. Got {name} twice.")
+        few = len(load_once(name).classes)
+        if args.samples and args.samples < few:
+            said = f"--samples must be at least {few}, one for each class of {name}"
+            raise ArgumentError(f"{said}. Got {args.samples} instead.")
+    if not args.out:
+        raise ArgumentError("--out must name a folder. Got '' instead.")
+    try:
+        (Path(args.out).expanduser() / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        said = f"--out must be a folder that can be written. Got {args.out} instead"
+        raise ArgumentError(f"{said} ({error.strerror}).") from None
+
+
+def _make(args: Any, domains: list[str]) -> int:
+    begun, out = time.monotonic(), Path(args.out).expanduser()
+    least = {d: load_once(d).samples_needed * len(load_once(d).classes) for d in domains}
+    seeds, cfg, scales = range(args.seeds or 3), {"cfg": METHODS["cfg"]}, SCALES
+    draft, trained, exact, beside = [], [], [], []
+    for name in domains:
+        few = max(DRAFT, least[name])  # coverage needs that many
+        n = args.samples or (few if args.quick else 1000)
+        draft += make_cells([name], "shipped", cfg, [0], scales, min(n, few), folder=out)
+        trained += make_cells([name], "trained", cfg, seeds, scales, n, folder=out)
+        exact += make_cells([name], "exact", cfg, seeds, scales, n, folder=out)
+        beside += reference_cells(name, scales, n)
     # The longest work starts first, once the draft is in.
     order = {name: i for i, name in enumerate(LONGEST_FIRST)}
-    trained.sort(key=lambda cell: (order.get(cell["domain"], -1), cell["seed"]))
+    trained.sort(key=lambda cell: (order.get(str(cell.domain), -1), cell.seed))
     cells = draft + beside + exact + ([] if args.quick else trained)
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
 
-    def on_cell(record: dict[str, Any]) -> None:
+    def on_cell(record: Record) -> None:
         records.append(record)
-        waiting = sum(r["source"] == "shipped" for r in records) < len(draft)
-        if record["source"] == "trained" or (record["source"] == "shipped" and not waiting):
-            first = record["source"] == "shipped"
+        waiting = sum(r.source == "shipped" for r in records) < len(draft)
+        if record.source == "trained" or (record.source == "shipped" and not waiting):
+            first = record.source == "shipped"
             write_page(out, domains, records, finished=False)
             seconds = time.monotonic() - begun
             what = "first page, from the shipped weights" if first else "page brought up to date"
             print(f"\n{what}: {out / 'index.html'} ({seconds:.0f} s)", file=sys.stderr)
 
-    known = {record["key"]: record for record in read_journal(out / "results.jsonl")}
+    known = {record.key: record for record in read_journal(out / "results.jsonl")}
     keys = [cell_key(cell) for cell in cells]
     records += [known[key] for key in keys if key in known]
     ready = [key in known for key in keys]
     if all(ready[: len(draft)]) and not all(ready):  # an interrupted run goes on
         write_page(out, domains, records, finished=False)
-    try:
-        with _workers(args.workers or min(2, os.cpu_count() or 1)) as executor:
-            done = run_cells(cells, executor, out, on_cell)
-    except KeyboardInterrupt:
-        print("\nStopped. What is finished is kept: the same command goes on from here.")
-        return 130
+    with _workers(args.workers or min(2, os.cpu_count() or 1)) as executor:
+        done = run_cells(cells, executor, out, on_cell)
     write_page(out, domains, done, finished=not args.quick)
     print(f"atlas: {(out / 'index.html').resolve()} ({time.monotonic() - begun:.0f} s)")
     return 0
+
+
+class _Pool(ProcessPoolExecutor):
+    """Processes that Ctrl-C, which a terminal sends to all, never reaches: not as they start."""
+
+    def submit(self, *args: Any, **options: Any) -> Any:
+        if not hasattr(signal, "pthread_sigmask"):  # on Windows
+            return super().submit(*args, **options)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:  # a process that starts here inherits what is blocked
+            return super().submit(*args, **options)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -90,13 +135,16 @@ def _workers(number: int) -> Any:
     context = multiprocessing.get_context("spawn")
     os.environ["OMP_NUM_THREADS"] = "1"  # the workers inherit it, for torch and for the readers
     lock, lines = context.RLock(), context.Value("i", 0)
-    executor = ProcessPoolExecutor(number, context, _start_worker, (lock, lines))
+    executor = _Pool(number, context, _start_worker, (lock, lines))
     try:
         yield executor
     except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
+        # The pool's own thread stumbles over what is cancelled, and would say so at length.
+        threading.excepthook, hook = lambda _: None, threading.excepthook
         for process in multiprocessing.active_children():
             process.terminate()
+        executor.shutdown(cancel_futures=True)
+        threading.excepthook = hook
         raise
     executor.shutdown()
 

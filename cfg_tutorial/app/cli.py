@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
+import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 COMMANDS = """
   cfg-tutorial atlas            draw every curve into the folder atlas/
-  cfg-tutorial atlas --quick    the shipped models only, in about a minute
+  cfg-tutorial atlas --quick    from the shipped models, without training
   cfg-tutorial playground       every slider in one page, for this machine alone
   cfg-tutorial doctor           say what is missing on this machine
 """
@@ -22,6 +24,14 @@ def positive(text: str) -> int:
     return value
 
 
+def port(text: str) -> int:
+    """Turn an argument into the number of a port."""
+    value = int(text)
+    if not 1 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 65535. Got {text} instead.")
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser of `cfg-tutorial`."""
     top = argparse.ArgumentParser(
@@ -30,9 +40,11 @@ def parser() -> argparse.ArgumentParser:
         epilog="examples:" + COMMANDS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument(
-        "--version", action="version", version=f"cfg-tutorial {version('cfg-tutorial')}"
-    )
+    try:
+        known = version("cfg-tutorial")
+    except PackageNotFoundError:
+        known = "(found, but not installed)"
+    top.add_argument("--version", action="version", version=f"cfg-tutorial {known}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     atlas = commands.add_parser("atlas", help="draw coverage against guidance scale")
@@ -44,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     atlas.add_argument("--quick", action="store_true", help="use the shipped models, train nothing")
 
     playground = commands.add_parser("playground", help="serve every slider in one page")
-    playground.add_argument("--port", type=positive, default=8866, metavar="N")
+    playground.add_argument("--port", type=port, default=8866, metavar="N")
     playground.add_argument("--no-browser", action="store_true", help="open no browser")
 
     commands.add_parser("doctor", help="check this machine, one line a requirement")
@@ -58,18 +70,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int, the exit status: 0 when all is well
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console may lack a letter of a path
+            stream.reconfigure(errors="backslashreplace")
     args = parser().parse_args(arguments)
-    if args.command == "doctor":
-        from cfg_tutorial.app import doctor
+    try:
+        if args.command == "doctor":
+            from cfg_tutorial.app import doctor
 
-        return doctor.main()
-    if args.command == "playground":
-        from cfg_tutorial.app import playground
+            return doctor.main()
+        if args.command == "playground":
+            from cfg_tutorial.app import playground
 
-        return playground.main(args.port, not args.no_browser)
-    from cfg_tutorial.app import atlas
+            return playground.main(args.port, not args.no_browser)
+        from cfg_tutorial.app import atlas
 
-    return atlas.main(args) or 0
+        return atlas.main(args) or 0
+    except ImportError as error:
+        print(f"cfg-tutorial: {error}. `cfg-tutorial doctor` says what to do.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # while libraries are loaded
+        return 130
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Checks a machine, one line a requirement. Knows nothing of the package, so can run alone."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -9,15 +10,18 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from pathlib import Path
 
 Findings = Iterator[tuple[bool, str, str]]  # whether all is well, what was found, the remedy
-GIB = 2**30
+GIB, NAME = 2**30, "cfg-tutorial"
+MODULES = {"scikit-learn": "sklearn", "pillow": "PIL", "pyyaml": "yaml"}
 PACKAGE = Path(__file__).resolve().parents[1]
 DATA = PACKAGE / "data" if (PACKAGE / "data").is_dir() else PACKAGE.parent / "data"
 PIP = f'"{sys.executable}" -m pip install'
 PAIR = "import torch, torchaudio.functional, torchaudio.transforms"
 AGAIN = "`git checkout -- data` in a clone, else install cfg-tutorial once more"
+HOME = "name a folder of your own in CFG_TUTORIAL_CACHE"
 
 
 def installed(name: str) -> str:
@@ -38,23 +42,47 @@ def machine() -> Findings:
     yield sys.version_info >= (3, 11), text, "install a newer Python"
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield (count or 1) > 1, f"cores: {count} (2 or more)", "all works, in twice the time"
-    import psutil
+    try:
+        import psutil
 
-    free, limit = psutil.virtual_memory().available, Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
-        free = min(free, int(text))
-    text = f"memory free: {free / GIB:.1f} GiB (3 or more)"
-    yield free >= 3 * GIB, text, "close other programs, or `cfg-tutorial atlas --workers 1`"
-    free = shutil.disk_usage(Path.cwd()).free
-    yield free >= GIB, f"disk free: {free / GIB:.1f} GiB (1 or more)", "make room on this disk"
+        free, limit = psutil.virtual_memory().available, Path("/sys/fs/cgroup/memory.max")
+        if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
+            free = min(free, int(text))
+        text = f"memory free: {free / GIB:.1f} GiB (3 or more)"
+        yield free >= 3 * GIB, text, "close other programs, or `cfg-tutorial atlas --workers 1`"
+    except ImportError:
+        yield False, "memory free: unknown without psutil", f"{PIP} psutil"
+    try:
+        free = shutil.disk_usage(Path.cwd()).free
+        yield free >= GIB, f"disk free: {free / GIB:.1f} GiB (1 or more)", "make room on this disk"
+    except OSError as error:
+        yield False, f"the current folder is gone: {error.strerror}", "change to one that exists"
+
+
+def is_found(name: str) -> bool:
+    """Return whether a package's module is there to be imported, and import none."""
+    try:
+        return find_spec(MODULES.get(name, name.replace("-", "_"))) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def packages() -> Findings:
     """Compare each direct dependency with its lower bound, and import none."""
-    needed = "\n".join(requires("cfg-tutorial") or [])
+    try:
+        needed = "\n".join(requires(NAME) or [])
+    except PackageNotFoundError:
+        clone = (PACKAGE.parent / "pyproject.toml").exists()
+        remedy = f'{PIP} -e "{PACKAGE.parent}"' if clone else "install it from where you have it"
+        yield False, f"{NAME} is not installed in this Python", remedy
+        return
     for name, bound in re.findall(r"^([\w-]+)>=([\d.]+)$", needed, re.MULTILINE):
-        text = f"{name} {installed(name)} ({bound} or newer)"
-        yield release(installed(name)) >= release(bound), text, f'{PIP} "{name}>={bound}"'
+        text, remedy = f"{name} {installed(name)} ({bound} or newer)", f'{PIP} "{name}>={bound}"'
+        good = release(installed(name)) >= release(bound)
+        if good and not is_found(name):
+            good, text = False, f"{name} is in the list of packages, but its files are not there"
+            remedy = f"{PIP} --force-reinstall --no-deps {name}"
+        yield good, text, remedy
 
 
 def audio() -> Findings:
@@ -62,7 +90,7 @@ def audio() -> Findings:
     run = subprocess.run([sys.executable, "-c", PAIR], capture_output=True, text=True)
     text = f"torchaudio {installed('torchaudio')} beside torch {installed('torch')} "
     why = (run.stderr.strip().splitlines() or [f"exit status {run.returncode}"])[-1]
-    text += f"does not load: {why}" if run.returncode else "loads"
+    text += f"does not load, so audio and text do not: {why}" if run.returncode else "loads"
     yield not run.returncode, text, f"{PIP} --upgrade --force-reinstall torch torchaudio"
 
 
@@ -70,28 +98,37 @@ def kernel() -> Findings:
     """Compare the Python of the notebook kernel 'python3' with the one that runs now."""
     from jupyter_client.kernelspec import KernelSpecManager
 
-    found = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    remedy = f'"{sys.executable}" -m ipykernel install --sys-prefix --name python3'
+    try:
+        found = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    except Exception as error:  # there is none, or its file is damaged
+        yield False, f"the notebook kernel 'python3' cannot be started: {error}", remedy
+        return
     if re.fullmatch(r"python[\d.]*", found):  # Jupyter runs its own Python for a bare name
         found = sys.executable
     # Folders, since python, python3 and python3.11 of one environment are one.
     same = Path(found).parent.resolve() == Path(sys.executable).parent.resolve()
-    remedy = f'"{sys.executable}" -m ipykernel install --sys-prefix --name python3'
     yield same, f"the notebook kernel 'python3' runs {found}", remedy
 
 
 def shipped() -> Findings:
     """Hold the data against checksums.txt, whose lines are a SHA-256 and a file's name."""
-    lines = (DATA / "checksums.txt").read_text(encoding="utf-8").splitlines()
+    try:
+        lines = (DATA / "checksums.txt").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        yield False, f"data/checksums.txt cannot be read: {error}", AGAIN
+        return
     sums = {name: checksum for checksum, _, name in (line.partition("  ") for line in lines)}
     for name in sorted({*sums, *(path.name for path in DATA.glob("*.safetensors"))}):
         try:
             whole = hashlib.sha256((DATA / name).read_bytes()).hexdigest() == sums.get(name)
             text = "agrees with its checksum" if whole else "differs from its checksum, or has none"
             if name.endswith(".safetensors"):
-                from safetensors import safe_open
+                with contextlib.suppress(ImportError):  # `packages` says so
+                    from safetensors import safe_open
 
-                with safe_open(DATA / name, framework="numpy"):
-                    text += " and opens"
+                    with safe_open(DATA / name, framework="numpy"):
+                        text += " and opens"
             yield whole, f"data/{name} {text}", AGAIN
         except Exception as error:
             yield False, f"data/{name} does not open: {error}", AGAIN
@@ -99,15 +136,18 @@ def shipped() -> Findings:
 
 def writable() -> Findings:
     """Write into each folder, or where it does not exist yet, into the nearest one above."""
-    cache = Path(os.environ.get("CFG_TUTORIAL_CACHE") or Path.home() / ".cache" / "cfg_tutorial")
-    for folder in (Path.cwd() / "atlas", cache):
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    named = os.environ.get("CFG_TUTORIAL_CACHE")
+    for folder in (Path("atlas"), Path(named or "~/.cache/cfg_tutorial")):
         try:
+            folder = folder.expanduser().absolute()
+            there = next(place for place in (folder, *folder.parents) if place.exists())
             tempfile.TemporaryFile(dir=there).close()
             yield True, f"{folder} can be written", ""
+        except RuntimeError as error:  # ~ is nowhere
+            yield False, f"{folder} is nowhere: {error}", HOME
         except OSError as error:
-            remedy = "work in a folder of your own, and name one in CFG_TUTORIAL_CACHE"
-            yield False, f"{folder} cannot be written: {error.strerror}", remedy
+            said = f"{folder} cannot be written: {error.strerror or error}"
+            yield False, said, f"work in a folder of your own, and {HOME}"
 
 
 def main() -> int:
@@ -118,8 +158,12 @@ def main() -> int:
             for good, text, remedy in check():
                 print(f"[ok] {text}" if good else f"[problem] {text} -> {remedy}", flush=True)
                 problems += not good
+        except ImportError as error:  # what the check itself needs
+            print(f"[problem] {check.__name__}: {error} -> {PIP} {str(error.name).split('.')[0]}")
+            problems += 1
         except Exception as error:
-            print(f"[problem] {check.__name__}: {error} -> install cfg-tutorial once more")
+            said = f"{check.__name__}: {str(error) or type(error).__name__}"
+            print(f"[problem] {said} -> mend what is said here and above, then ask again")
             problems += 1
     print(f"problems: {problems}")
     return int(problems > 0)

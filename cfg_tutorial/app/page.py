@@ -9,15 +9,14 @@ import math
 import shlex
 import string
 import sys
-from collections import Counter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from cfg_tutorial import plots, training
-from cfg_tutorial.domains.mixtures import COLOURS
+from cfg_tutorial import files, plots
 from cfg_tutorial.measures import t_interval
-from cfg_tutorial.sweep import METHODS, SOURCES, load_once, samples_path, to_table
+from cfg_tutorial.methods import METHODS
+from cfg_tutorial.sweep import SOURCES, Record, load_once, samples_path, to_table
 
 ABOUT = {
     "mixtures": "Mixtures: ring layout, heaviest modes of the two classes adjacent",
@@ -35,22 +34,25 @@ FIGURES = (
 )
 SHOWN = ("mode_coverage", "alignment", "validity", "effective_modes")  # under every picture
 SOUND_BYTES = 2_500_000  # of a domain, before they are written as text
+# The page's script in the order in which its parts are put together: they share one scope.
+SCRIPTS = (
+    *("state", "markup", "chart", "reading", "curves", "figures", "bars", "sounds", "panels"),
+    *("classes", "flow", "plane", "live", "tables", "files", "tour", "start"),
+)
 DASHES = {"-": "", "--": "6 3", "-.": "7 2 1.5 2"}
 
 
-def write_page(
-    out: Path, domains: list[str], records: list[dict[str, Any]], finished: bool
-) -> None:
+def write_page(out: Path, domains: list[str], records: list[Record], finished: bool) -> None:
     """Write the page, the figures as files beside it and the table, from records alone.
 
     A domain that has trained records shows no shipped ones. ``index.html`` holds all that it
     shows: pictures, sounds, numbers, the table itself.
     """
-    trained = {record["domain"] for record in records if record["source"] == "trained"}
-    records = [r for r in records if not (r["source"] == "shipped" and r["domain"] in trained)]
+    trained = {r.domain for r in records if r.source == "trained"}
+    records = [r for r in records if not (r.source == "shipped" and r.domain in trained)]
     table = to_table(records)
     csv = table.to_csv(index=False)
-    training.write_text(out / "results.csv", csv)
+    files.write_text(out / "results.csv", csv)
     drawn = {name: _drawn(table, name) for name in domains}
     titles = {name: f"{about(name)}\n(curve: {drawn[name]} weights)" for name in domains}
     for name, measure, against, _ in FIGURES:
@@ -68,10 +70,11 @@ def write_page(
         "verdicts": "".join(f"<li>{html.escape(verdict(table, d))}</li>" for d in domains),
         "made": html.escape(_made(records)),
         "csv": plots.data_uri("application/gzip", gzip.compress(csv.encode(), mtime=0)),
-        "data": json.dumps(data, allow_nan=False).replace("</", "<\\/"),
-        **{part.replace(".", "_"): _part(part) for part in ("page.css", "page.js", "live.js")},
+        "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),  # no tag in any name
+        "style": _part("page/page.css"),
+        "script": "\n".join(_part(f"page/{name}.js") for name in SCRIPTS),
     }
-    training.write_text(out / "index.html", string.Template(_part("page.html")).substitute(parts))
+    files.write_text(out / "index.html", string.Template(_part("page/page.html")).substitute(parts))
 
 
 def _drawn(table: Any, domain: str) -> str:
@@ -86,16 +89,16 @@ def about(name: str) -> str:
 
 
 def _part(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
-def _made(records: list[dict[str, Any]]) -> str:
+def _made(records: list[Record]) -> str:
     """Return the versions, seeds, date and command in a sentence."""
 
     def all_of(name: str) -> str:
-        return ", ".join(sorted({str(record[name]) for record in records}))
+        return ", ".join(sorted({str(getattr(record, name)) for record in records}))
 
-    seeds = sorted({r["seed"] for r in records if r["source"] in ("trained", "shipped")})
+    seeds = sorted({r.seed for r in records if r.source in ("trained", "shipped")})
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return (
         f"cfg_tutorial {all_of('version')}, torch {all_of('torch')}; seeds of the weights "
@@ -150,10 +153,11 @@ def _live(domains: list[str]) -> dict[str, Any] | None:
 def _domain_data(table: Any, name: str, drawn: str) -> dict[str, Any]:
     domain = load_once(name)
     means, shares = table[table.label == "mean"], table[table.measure == "mode_share"]
-    curves = []
+    curves, wides = [], {}
     for (source, method), rows in means.groupby(["source", "method"], sort=False):
         if source in plots.STYLES:
             wide = {m: _by_seed(one) for m, one in rows.groupby("measure", sort=False)}
+            wides[source, method] = dict(wide)
             if 1.0 in wide["effective_modes"].index:
                 modes = wide["effective_modes"]
                 wide["relative_modes"] = modes / modes.loc[1.0]
@@ -166,7 +170,7 @@ def _domain_data(table: Any, name: str, drawn: str) -> dict[str, Any]:
         "classes": list(domain.class_names),
         "modes": list(domain.mode_names),
         "law": [[_number(w) for w in row] for row in domain.mode_weights.tolist()],
-        "colours": [COLOURS[k % len(COLOURS)] for k in range(domain.num_modes)],
+        "colours": [domain.colour(k) for k in range(domain.num_modes)],
         "drawn": drawn,
         "n": int(table[table.source == drawn].n.max()),
         "curves": curves,
@@ -190,17 +194,17 @@ def _domain_data(table: Any, name: str, drawn: str) -> dict[str, Any]:
             )
             if source in plots.STYLES
         ],
-        "paired": _paired(means, drawn),
+        "paired": _paired(wides, drawn),
     }
 
 
-def _paired(means: Any, drawn: str) -> list[dict[str, Any]]:
+def _paired(wides: dict[tuple[str, str], Any], drawn: str) -> list[dict[str, Any]]:
     """Return differences within each seed: of a scale from scale 1, of drawn from exact samples."""
     found = []
-    for method in dict.fromkeys(means[means.source == drawn].method):
+    for method in (method for source, method in wides if source == drawn):
         for measure in SHOWN:
-            rows = means[(means.method == method) & (means.measure == measure)]
-            ours, exact = (_by_seed(rows[rows.source == s]) for s in (drawn, "exact"))
+            ours = wides[drawn, method][measure]
+            exact = wides.get(("exact", method), {measure: ours[:0]})[measure]
             pairs = {"scale 1": ours - ours.loc[1.0] if 1.0 in ours.index else ours[:0]}
             both = ours.columns.intersection(exact.columns)
             pairs["exact"] = (ours[both] - exact[both]).dropna(how="all")
@@ -233,57 +237,46 @@ def _number(value: Any) -> float | None:
     return None if math.isnan(value) else float(f"{value:.8g}")
 
 
-def _samples(
-    out: Path, name: str, drawn: str, records: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _samples(out: Path, name: str, drawn: str, records: list[Record]) -> list[dict[str, Any]]:
     """Return the pictures of the first seed of each method, and write them as files."""
     found = []
-    ours = [r for r in records if r["domain"] == name and r["source"] == drawn]
-    for method in dict.fromkeys(r["method"] for r in ours):
-        record = min((r for r in ours if r["method"] == method), key=lambda r: r["seed"])
-        path = samples_path(out, record["key"])
-        budget = SOUND_BYTES // len({r["method"] for r in ours})
+    ours = [r for r in records if r.domain == name and r.source == drawn]
+    for method in dict.fromkeys(r.method for r in ours):
+        record = min((r for r in ours if r.method == method), key=lambda r: r.seed)
+        path = samples_path(out, record.key)
+        budget = SOUND_BYTES // len({r.method for r in ours})
         for label, pictures in enumerate(_pictures(name, path, path.stat().st_mtime_ns, budget)):
             frames = []
-            for scale, (png, words, sounds) in zip(record["scales"], pictures, strict=True):
+            for scale, (png, words, sounds) in zip(record.scales, pictures, strict=True):
                 file = f"samples_{name}_{method}_{label}_{scale:g}.png"
-                training.write_bytes(out / "figures" / file, png)
+                files.write_bytes(out / "figures" / file, png)
                 heard = [{"words": w, "wav": plots.data_uri("audio/wav", s)} for w, s in sounds]
                 frame = {"scale": scale, "png": plots.data_uri("image/png", png), "words": words}
                 frames.append({**frame, "sounds": heard})
-            where = {"method": method, "label": label, "seed": record["seed"], "source": drawn}
+            where = {"method": method, "label": label, "seed": record.seed, "source": drawn}
             found.append({**where, "frames": frames})
     return found
 
 
 @functools.lru_cache(maxsize=64)  # the page is written again as cells finish, samples stay
-def _pictures(
-    name: str, path: Path, changed: int, budget: int
-) -> list[list[tuple[bytes, str, list[tuple[str, bytes]]]]]:
-    """Return each class's pictures, one a scale: PNG, what is on it in words, and its sounds."""
-    domain, x = load_once(name), training.load_tensors(path)[0]["x"]
+def _pictures(name: str, path: Path, changed: int, budget: int) -> list[list[plots.View]]:
+    """Return each class's views, one a scale, with no more sounds than the budget has bytes."""
+    domain, x = load_once(name), files.load_tensors(path)[0]["x"]
     num_classes = len(domain.classes)
-    found = []
-    for label in domain.classes:
-        frames = []
-        for samples in x:
-            shown = samples[label::num_classes][: domain.num_shown]
-            figure = domain.show(shown)
-            png = plots.image_bytes(figure)
-            read = domain.read_modes(shown)
-            sounds = domain.sounds(shown[:8])
-            most = budget // (len(x) * num_classes * max(map(len, sounds), default=1))
-            heard = list(zip(read, sounds[: max(1, most)], strict=False))
-            words = ", ".join(f"{count} {mode}" for mode, count in Counter(read).most_common())
-            frames.append((png, words, heard))
-        found.append(frames)
-    return found
+
+    def view(samples: Any) -> plots.View:
+        found = plots.view(domain, samples, num_sounds=8)
+        size = max((len(sound) for _, sound in found.sounds), default=1)
+        most = max(1, budget // (len(x) * num_classes * size))
+        return found._replace(sounds=found.sounds[:most])
+
+    return [[view(samples[label::num_classes]) for samples in x] for label in domain.classes]
 
 
 def _save(out: Path, figure: Any, name: str) -> None:
     """Save a figure as PNG and SVG."""
     for kind in ("png", "svg"):
-        training.write_bytes(out / f"figures/{name}.{kind}", plots.image_bytes(figure, kind))
+        files.write_bytes(out / f"figures/{name}.{kind}", plots.image_bytes(figure, kind))
 
 
 def verdict(table: Any, domain: str) -> str:
@@ -299,9 +292,12 @@ def verdict(table: Any, domain: str) -> str:
     gain, cost = between("alignment"), between("mode_coverage")
     modes = between("effective_modes")
     said = "bought alignment" if gain[1] > gain[0] + 0.01 else "bought no alignment"
+    bought = f"{domain}: from scale 1 to 8 guidance {said} ({gain[0]:.3f} to {gain[1]:.3f})"
+    if math.isnan(sum(gain) + sum(cost)):
+        why = "too few samples of a class, or none that is valid"
+        return f"{domain}: {why}, to say what guidance bought and cost. Source: {source} weights."
     paid = "cost coverage" if cost[1] < cost[0] - 0.05 else "cost no coverage"
     return (
-        f"{domain}: from scale 1 to 8 guidance {said} ({gain[0]:.3f} to {gain[1]:.3f}) and {paid} "
-        f"({cost[0]:.2f} to {cost[1]:.2f} of the class's modes, effective modes {modes[0]:.2f} "
-        f"to {modes[1]:.2f}). Source: {source} weights."
+        f"{bought} and {paid} ({cost[0]:.2f} to {cost[1]:.2f} of the class's modes, effective "
+        f"modes {modes[0]:.2f} to {modes[1]:.2f}). Source: {source} weights."
     )

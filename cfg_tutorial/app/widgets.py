@@ -1,24 +1,23 @@
-"""Widgets: guidance under a slider, and a prediction before an answer. Knows no notebook."""
+"""Guidance under a slider, as widgets: one domain, or all as tabs. Knows no notebook."""
 
 import asyncio
 import base64
+import functools
 import html
 import io
-import json
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import ipywidgets as widgets
-import torch
 from torch import Tensor
 
-from cfg_tutorial import plots, training
+from cfg_tutorial import files, plots
+from cfg_tutorial.arguments import require
 from cfg_tutorial.domains import DOMAINS, Domain, load
-from cfg_tutorial.domains.mixtures import COLOURS
-from cfg_tutorial.guidance import guided, interval
+from cfg_tutorial.domains.base import COLOURS
+from cfg_tutorial.guidance import guided
+from cfg_tutorial.methods import in_interval
 
 SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 NUMBERS = ("alignment", "mode_coverage", "effective_modes", "validity")
@@ -107,27 +106,20 @@ class Explorer(widgets.VBox):
         ------
         ValueError : levels in the wrong order
         """
-        label, n, k = self.label.value, self.n, len(self.scales)
-        lo, hi = self.lo.value, self.hi.value
-        scale: Any = torch.tensor(self.scales).repeat_interleave(n)
+        label, lo, hi = self.label.value, self.lo.value, self.hi.value
+        method: Any = guided
         where = f"{self.steps.value} steps, seed {self.seed.value}"
         if (lo, hi) != (self.lo.options[0][1], self.hi.options[-1][1]):
-            scale = interval(scale, lo=lo, hi=hi)
+            method = functools.partial(in_interval, lo=lo, hi=hi)
             where += f", guided at levels {lo:.3g} to {hi:.3g} only"
-        states, total = self.domain.states(
-            guided(self.model, scale),
-            label,
-            n=n * k,
-            num_steps=self.steps.value,
-            seed=self.seed.value,
-            rows=torch.arange(n).repeat(k),
-        )
-        self.bar.max = total + k
+        how = {"num_steps": self.steps.value, "seed": self.seed.value, "method": method}
+        states, total = self.domain.states_at_scales(self.model, self.scales, self.n, label, **how)
+        self.bar.max = total + len(self.scales)
         for state in states:
             x = state
             yield
         frames = []
-        for value, part in zip(self.scales, x.split(n), strict=True):
+        for value, part in zip(self.scales, x, strict=True):
             frames.append(self._frame(part, value, label, where))
             yield
         self.frames = frames
@@ -135,24 +127,18 @@ class Explorer(widgets.VBox):
 
     def _frame(self, x: Tensor, scale: float, label: int, where: str) -> Frame:
         domain, found = self.domain, self.domain.measure(x, label)
-        shown = x[: domain.num_shown]
-        picture = plots.image_bytes(domain.show(shown), dpi=80)
-        read = domain.read_modes(shown)
-        kinds = ", ".join(f"{count} {name}" for name, count in Counter(read).most_common())
-        what = f"{len(shown)} samples of {domain.class_names[label]} at guidance_scale {scale:g}"
+        view = plots.view(domain, x, NUM_PLAYERS, dpi=80)
+        num = min(len(x), domain.num_shown)
+        what = f"{num} samples of {domain.class_names[label]} at guidance_scale {scale:g}"
         counts = found.mode_counts / found.mode_counts.sum().clamp(min=1)
         shares = counts.flatten().tolist()
         numbers = ", ".join(
             f"{name.replace('_', ' ')} {getattr(found, name):.2f}" for name in NUMBERS
         )
         words = f"guidance_scale {scale:g}: {numbers}."
-        page = _page(
-            _image(picture, f"{what}: {kinds}."),
-            f"{what}; {where}.",
-            _bars(domain, shares, label, self.n),
-            _players(read, domain.sounds(shown[:NUM_PLAYERS])),
-        )
-        return Frame(page, words, picture, shares)
+        bars = _bars(domain, shares, label, self.n)
+        page = _page(view, f"{what}: {view.words}.", f"{what}; {where}.", bars)
+        return Frame(page, words, view.png, shares)
 
     def _change(self, _: Any) -> None:
         """Begin anew; what was begun before is given up."""
@@ -207,24 +193,22 @@ class Explorer(widgets.VBox):
 
     def twin(self) -> bytes:
         """Return the frame as a picture that needs no kernel: samples, and shares of modes."""
-        import matplotlib.pyplot as plt
+        from matplotlib.image import imread
 
-        frame, own = self.frames[self.slider.index], self.domain.mode_weights[self.label.value]
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(10, 4.2), width_ratios=[1.7, 1], layout="constrained"
-        )
-        left.imshow(plt.imread(io.BytesIO(frame.picture)))
+        from cfg_tutorial.domains.picture import Picture, plain
+
+        frame = self.frames[self.slider.index]
+        own = self.domain.mode_weights[self.label.value].tolist()
+        figure = Picture(figsize=(10, 4.2), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
+        left.imshow(imread(io.BytesIO(frame.picture)))
         left.set_axis_off()
-        names = self.domain.mode_names
-        colours = [COLOURS[k % len(COLOURS)] for k in range(len(names))]
-        right.barh(names, frame.shares, color=colours)
-        right.plot(own, names, "|", color="black", markersize=11, label="the class's own law")
-        right.invert_yaxis()
-        right.tick_params(labelsize=7)
-        right.set(xlabel="share of samples", xlim=(0, None))
-        right.legend(fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
+        colours = [COLOURS[k % len(COLOURS)] for k in range(len(own))]
+        plots.draw_shares(right, self.domain.mode_names, frame.shares, own, colours)
+        right.set_ylabel("share of samples")
+        right.legend(fontsize=7, frameon=False)
         who = f"{self.domain.class_names[self.label.value]}, {self.n} samples; "
-        figure.suptitle(who + frame.words, fontsize=9)
+        figure.suptitle(plain(who + frame.words), fontsize=9)
         return plots.image_bytes(figure, dpi=80)
 
 
@@ -255,41 +239,33 @@ def explore(
     ValueError : a scale too few, or fewer samples than the measures need
     """
     domain = load(domain) if isinstance(domain, str) else domain
-    needed = 10 * domain.num_modes
+    needed = domain.samples_needed
     n = max(domain.num_shown, needed) if n is None else n
-    if n < needed:
-        raise ValueError(
-            f"The 'n' parameter of explore must be an int >= {needed} (10 a mode). Got {n} instead."
-        )
-    if len(scales) < 2:
-        raise ValueError(
-            f"The 'scales' parameter of explore must be two numbers or more. Got {scales} instead."
-        )
-    if label not in domain.classes:
-        raise ValueError(
-            f"The 'label' parameter of explore must be a class, 0 to {len(domain.classes) - 1}. "
-            f"Got {label!r} instead."
-        )
-    model = domain.pretrained() if model is None else model
+    require(n >= needed, "explore", "n", f"an int >= {needed} (10 a mode)", n)
+    require(len(scales) > 1, "explore", "scales", "two numbers or more", scales)
+    expected = f"a class, 0 to {len(domain.classes) - 1}"
+    require(label in domain.classes, "explore", "label", expected, repr(label))
+    try:
+        model = domain.pretrained() if model is None else model
+    except FileNotFoundError:
+        expected = "given for a domain without shipped weights: domain.exact(), or domain.train()"
+        require(False, "explore", "model", expected, None)
     explorer = Explorer(domain, model, scales, n, seed, label)
     total = explorer.steps.value + len(scales)
     desc = f"{domain.name}, all scales"
     look = {"delay": 2, "leave": False, "file": sys.stdout}  # a notebook paints stderr red
-    with training.progress_bar(None, total, desc, progress, **look) as bar:
+    with files.progress_bar(None, total, desc, progress, **look) as bar:
         for _ in explorer.work():
             bar.update()
     return explorer
 
 
-def _image(picture: bytes, words: str) -> str:
-    source = plots.data_uri("image/png", picture)
-    return f'<img src="{source}" alt="{html.escape(words)}" style="max-width:100%">'
-
-
-def _page(image: str, caption: str, bars: str, players: str) -> str:
+def _page(view: plots.View, words: str, caption: str, bars: str) -> str:
+    source = plots.data_uri("image/png", view.png)
+    image = f'<img src="{source}" alt="{html.escape(words)}" style="max-width:100%">'
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start">'
-        f'<figure style="margin:0;max-width:44em">{image}{players}'
+        f'<figure style="margin:0;max-width:44em">{image}{_players(view.sounds)}'
         f'<figcaption style="line-height:1.4">{html.escape(caption)}</figcaption></figure>'
         f'<div style="line-height:1.4">{bars}</div></div>'
     )
@@ -319,12 +295,12 @@ def _bars(domain: Domain, shares: Sequence[float], label: int, n: int) -> str:
     )
 
 
-def _players(read: Sequence[str], sounds: Sequence[bytes]) -> str:
+def _players(sounds: Sequence[tuple[str, bytes]]) -> str:
     return "".join(
         f'<div><label>{html.escape(name)} <audio controls aria-label="{html.escape(name)}" '
         f'src="{plots.data_uri("audio/wav", sound)}" '
         'style="height:2em;vertical-align:middle"></audio></label></div>'
-        for name, sound in zip(read, sounds, strict=False)
+        for name, sound in sounds
     )
 
 
@@ -356,111 +332,3 @@ class Playground(widgets.Tab):
         bundle = super()._repr_mimebundle_(**options)
         twin = self.explorers[self.names[self.selected_index or 0]].twin()
         return bundle | {"image/png": base64.b64encode(twin).decode()}
-
-
-class Prediction(widgets.VBox):
-    """A question, the learner's choice, and then what was measured, see ``predict``."""
-
-    def __init__(
-        self,
-        question: str,
-        choices: Sequence[str],
-        answer: str | Callable[[], str],
-        because: str,
-        path: Path,
-    ):
-        self.question, self.choices, self.answer = question, tuple(choices), answer
-        self.because, self.path = because, path
-        kept = _read(path).get(question)
-        self.choice = widgets.RadioButtons(
-            options=self.choices,
-            value=kept if kept in self.choices else None,
-            layout={"width": "max-content"},
-        )
-        self.keep = widgets.Button(description="Keep my prediction", disabled=kept is None)
-        self.show = widgets.Button(description="Show what was measured", disabled=kept is None)
-        for button in (self.keep, self.show):
-            button.layout.width = "max-content"
-        self.said = widgets.HTML()
-        self.choice.observe(self._choose, "value")
-        self.keep.on_click(self._keep)
-        self.show.on_click(self._show)
-        title = widgets.HTML(f"<b>{html.escape(question)}</b>")
-        super().__init__([title, self.choice, widgets.HBox([self.keep, self.show]), self.said])
-
-    def _say(self, text: str) -> None:
-        self.said.value = f'<div role="status">{html.escape(text)}</div>'
-
-    def _choose(self, _: Any) -> None:
-        self.keep.disabled = self.choice.value is None
-
-    def _keep(self, _: Any) -> None:
-        training.write_text(
-            self.path,
-            json.dumps({**_read(self.path), self.question: self.choice.value}, indent=1),
-        )
-        self.show.disabled = False
-        self._say(f"Kept in {self.path.name}: {self.choice.value}. Now run the cells below.")
-
-    def _show(self, _: Any) -> None:
-        try:
-            found = self.answer() if callable(self.answer) else self.answer
-        except NameError:
-            self._say("Nothing is measured yet: run the cells below, then press again.")
-            return
-        kept = _read(self.path).get(self.question)
-        judged = "as you predicted" if kept == found else f"you predicted: {kept}"
-        self._say(f"Measured: {found} ({judged}). {self.because}".rstrip())
-
-    def __repr__(self) -> str:
-        return f"Prediction: {self.question}"
-
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        """Add the question as text, for where no kernel runs."""
-        bundle = super()._repr_mimebundle_(**options)
-        lines = [f"**{self.question}**", *(f"- {choice}" for choice in self.choices)]
-        bundle["text/markdown"] = "\n\n".join([lines[0], "\n".join(lines[1:])])
-        return bundle
-
-
-def _read(path: Path) -> dict[str, str]:
-    """Return the predictions that a file holds; none where there is no such file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-
-
-def predict(
-    question: str,
-    choices: Sequence[str],
-    answer: str | Callable[[], str],
-    because: str = "",
-    folder: str | Path = ".",
-) -> Prediction:
-    """Return a widget that asks first and shows what was measured after.
-
-    The choice is kept in ``predictions.json`` in the folder, by default the notebook's own, and
-    is there again when the notebook is opened anew.
-
-    Parameters
-    ----------
-    choices : two or more
-    answer : one of the choices, or a function that finds it from what later cells measure
-    because : said with the answer
-
-    Raises
-    ------
-    ValueError : fewer than two choices, or an answer that is none of them
-    """
-    if len(set(choices)) < 2:
-        raise ValueError(
-            "The 'choices' parameter of predict must be two or more different texts. "
-            f"Got {list(choices)} instead."
-        )
-    if not callable(answer) and answer not in choices:
-        raise ValueError(
-            f"The 'answer' parameter of predict must be one of {list(choices)}. "
-            f"Got {answer!r} instead."
-        )
-    return Prediction(question, choices, answer, because, Path(folder) / "predictions.json")

@@ -10,21 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cfg_tutorial.arguments import require
 from cfg_tutorial.diffusion import Gaussian
 from cfg_tutorial.domains.base import Batch, together
-from cfg_tutorial.domains.mixtures import GaussianMixture
 from cfg_tutorial.domains.sounds import (
     LENGTH,
     NUM_COMPONENTS,
-    RATE,
     Basis,
     Sounds,
     fit_basis,
     spectrogram,
     torchaudio,
 )
+from cfg_tutorial.files import data_path
+from cfg_tutorial.models import Empirical
 from cfg_tutorial.networks import MLP
-from cfg_tutorial.training import data_path
+from cfg_tutorial.training import run_of
 
 # Four notes each; c is an octave above C. The phrase of place j is played by instrument j mod 4.
 PHRASES = [
@@ -97,10 +98,12 @@ def mix(
     bank = tuned_notes() if bank is None else bank
     shape, length = instrument.shape, bank.shape[-1]
     velocity, tuning = (torch.randint(k, shape, generator=generator) for k in bank.shape[2:4])
-    gain = 10 ** (GAIN / 20 * (2 * torch.rand(shape, generator=generator) - 1))
+    gain = 10 ** (GAIN / 20 * (2 * torch.rand(shape, generator=generator, dtype=torch.float32) - 1))
     start = torch.randint(ONSET + 1, shape, generator=generator) + SLOT * torch.arange(SLOTS)
     played = bank[instrument, pitch, velocity, tuning] * gain[..., None]
-    sound = NOISE * torch.randn(len(instrument), LENGTH + ONSET + length, generator=generator)
+    sound = NOISE * torch.randn(
+        len(instrument), LENGTH + ONSET + length, generator=generator, dtype=torch.float32
+    )
     place = start[..., None] + torch.arange(length)
     return sound.scatter_add_(1, place.flatten(1), played.flatten(1))[:, :LENGTH]
 
@@ -247,23 +250,21 @@ class Audio(Sounds):
     num_steps = 24
 
     def __init__(self, mode_weights: Any = None, layout: str = "styles"):
-        if layout not in ("styles", "instruments"):
-            raise ValueError(
-                "The 'layout' parameter of load('audio') must be 'styles' or 'instruments'. "
-                f"Got {layout!r} instead."
-            )
+        ok, expected = layout in ("styles", "instruments"), "'styles' or 'instruments'"
+        require(ok, "load('audio')", "layout", expected, repr(layout))
         by_instrument = layout == "instruments"
         if mode_weights is None:
             mode_weights = [[w / 2 for w in SHARES * 2]] * 4 if by_instrument else style_weights()
         super().__init__(mode_weights)
         shape = tuple(self.mode_weights.shape)
-        if shape[1] != len(PHRASES) or (by_instrument and shape[0] != len(INSTRUMENTS)):
-            wanted = "(4, 12)" if by_instrument else "(num_classes, 12)"
-            raise ValueError(
-                f"The 'mode_weights' parameter of load('audio', layout={layout!r}) must be "
-                f"{wanted}. Got shape {shape} instead."
-            )
+        ok = shape[1] == len(PHRASES) and (not by_instrument or shape[0] == len(INSTRUMENTS))
+        expected = "(4, 12)" if by_instrument else "(num_classes, 12)"
+        where = f"load('audio', layout={layout!r})"
+        require(ok, where, "mode_weights", expected, f"shape {shape}")
         self.layout = layout
+        axes = hashlib.sha256(data_path("audio-basis.npz").read_bytes()).hexdigest()[:16]
+        self.options = {"layout": layout, "basis": "fitted" if by_instrument else axes}
+        self.file_name = "audio-instruments" if by_instrument else "audio"
         self.diffusion = Gaussian(
             sigma_min=0.02, sigma_max=20.0, sigma_data=0.5, p_mean=-0.4, p_std=1.2
         )
@@ -275,15 +276,6 @@ class Audio(Sounds):
             self.instrument = (torch.arange(12) % 4).expand(shape)
             self.mode_names = [f"{p} {INSTRUMENTS[k % 4]}" for k, p in enumerate(PHRASES)]
             self.class_names = [f"style {'ABCD'[c] if c < 4 else c}" for c in range(shape[0])]
-
-    @property
-    def file_name(self) -> str:
-        return self.name if self.layout == "styles" else f"{self.name}-{self.layout}"
-
-    def config(self) -> dict[str, Any]:
-        axes = hashlib.sha256(data_path("audio-basis.npz").read_bytes()).hexdigest()[:16]
-        known = {"layout": self.layout, "basis": axes if self.layout == "styles" else "fitted"}
-        return {**super().config(), **known}
 
     def _clips(self, n: int, seed: int, held_out: bool, stratified: bool) -> Any:
         generator = self.generator(seed, held_out)
@@ -307,8 +299,7 @@ class Audio(Sounds):
         """Return clips of a pool that each training run makes for itself, once: seconds."""
         generator = self.generator(seed)
         label, mode = self.draw_modes(n, generator, stratified=True)
-        run = seed // 1_000_003  # ``fit`` counts the steps of a run from here
-        clips = pool(self.layout, NUM_POOL, run)
+        clips = pool(self.layout, NUM_POOL, run_of(seed))
         pick = torch.randint(clips.shape[2], (n,), generator=generator)
         return clips[mode, self._column(label), pick], label
 
@@ -319,16 +310,15 @@ class Audio(Sounds):
     def network(self) -> nn.Module:
         return MLP(self.basis.axes.shape[1], self.num_classes, hidden=192, depth=6)
 
-    def exact(self) -> GaussianMixture:
+    def exact(self) -> Empirical:
         """Return the ideal denoiser of some training clips: it copies them."""
         clips = pool(self.layout, NUM_COPIED, 0)
         modes, columns, each, _ = clips.shape
-        weights = self.mode_weights.new_zeros(self.num_classes, modes, columns, each)
+        weights = self.mode_weights.new_zeros(self.num_classes, modes, columns)
         label = torch.arange(self.num_classes)
-        weights[label, :, self._column(label)] = self.mode_weights[..., None] / each
-        return GaussianMixture(
-            clips.flatten(0, 2), torch.zeros(modes * columns * each), weights.flatten(1)
-        )
+        weights[label, :, self._column(label)] = self.mode_weights
+        pair = torch.arange(modes * columns).repeat_interleave(each)
+        return Empirical(clips.flatten(0, 2), pair, weights.flatten(1))
 
     def assign(self, x: Tensor) -> Tensor:
         """Return the phrase that is read from each clip; -1: a slot holds no note of the bank, or
@@ -400,71 +390,3 @@ def pool(layout: str, num_clips: int, run: int) -> Tensor:
     clips = play_phrases(phrase, instrument, Sounds.generator(run))
     found = together((basis(layout).encode(spectrogram(part)) for part in clips), len(phrase))
     return found.view(len(PHRASES), columns, each, -1)
-
-
-def cents(sound: Tensor, pitch: Tensor) -> Tensor:
-    """Return how far the strongest partial near each slot's pitch is from it, in cents: (n, 4).
-
-    Parameters
-    ----------
-    sound : Tensor (n, 8192)
-    pitch : Tensor (n, 4) of int, places in PITCHES; partials within 80 cents are looked at
-    """
-    if len(sound) > 20:  # the transform below takes 6 MB a clip
-        parts = zip(sound.split(20), pitch.split(20), strict=True)
-        return torch.cat([cents(*part) for part in parts])
-    middle = sound.unflatten(1, (SLOTS, SLOT))[..., 400:1800].double()
-    size = 2**16  # .12 Hz a bin: .4 cents at C5
-    power = torch.fft.rfft(middle * torch.hann_window(middle.shape[-1]).double(), size).abs()
-    wanted = torch.tensor(HERTZ, dtype=torch.float64)[pitch][..., None]
-    offset = 1200 * (torch.arange(1, size // 2 + 1) * (RATE / size) / wanted).log2()
-    power = power[..., 1:].masked_fill(offset.abs() > 80, 0)
-    return offset.gather(-1, power.argmax(-1, keepdim=True))[..., 0]
-
-
-JUNK = {"a semitone off": (18, 17), "35 cents off": (50, 49), "25 cents off": (70, 69)}
-
-
-def junk(kind: str, n: int = 200, seed: int = 0, bank: Tensor | None = None) -> Tensor:
-    """Return spectrograms (n, 257, 64) that are none of the data's: what a reader should refuse.
-
-    Parameters
-    ----------
-    kind : "noise", a key of JUNK (each note sharp or flat), "two at once" (phrases), "blend"
-        (of two spectrograms, .8 and .2), "half a slot late", "backwards", "other instruments"
-    bank : Tensor (instruments, pitch, velocity, samples), notes of other instruments
-
-    Raises
-    ------
-    ValueError : an unknown kind
-    """
-    generator = torch.Generator().manual_seed(seed)
-    phrase = torch.randint(len(PHRASES), (2, n), generator=generator)
-    other = (phrase[0] + 1 + phrase[1] % (len(PHRASES) - 1)) % len(PHRASES)
-    instrument = phrase[0] % len(INSTRUMENTS)
-    sound = torch.cat([*play_phrases(phrase[0], instrument, generator)])
-    second = torch.cat([*play_phrases(other, other % len(INSTRUMENTS), generator)])
-    if kind == "noise":
-        sound = sound.std() * torch.randn(sound.shape, generator=generator)
-    elif kind in JUNK:
-        off = tuned(notes(), [JUNK[kind], JUNK[kind][::-1]])
-        sound = torch.cat([*play_phrases(phrase[0], instrument, generator, off)])
-    elif kind == "two at once":
-        sound = sound + second
-    elif kind == "blend":
-        return 0.8 * spectrogram(sound) + 0.2 * spectrogram(second)
-    elif kind == "half a slot late":
-        sound = sound.roll(SLOT // 2, 1)
-    elif kind == "backwards":
-        sound = sound.flip(1)
-    elif kind == "other instruments" and bank is not None:
-        played = torch.randint(len(bank), (n,), generator=generator)
-        others = tuned(even(bank), TUNINGS)
-        sound = torch.cat([*play_phrases(phrase[0], played, generator, others)])
-    else:
-        raise ValueError(
-            f"The 'kind' parameter of junk must be 'noise', one of {sorted(JUNK)}, 'two at once', "
-            "'blend', 'half a slot late', 'backwards', or 'other instruments' with a bank. "
-            f"Got {kind!r} instead."
-        )
-    return spectrogram(sound)

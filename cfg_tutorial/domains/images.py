@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cfg_tutorial.arguments import require
 from cfg_tutorial.diffusion import Gaussian
-from cfg_tutorial.domains.base import SKEWED, Batch, Domain
-from cfg_tutorial.domains.mixtures import COLOURS, GaussianMixture
+from cfg_tutorial.domains.base import INVALID, SKEWED, Batch, Domain
+from cfg_tutorial.files import data_path
+from cfg_tutorial.models import Empirical
 from cfg_tutorial.networks import UNet
-from cfg_tutorial.training import data_path
 
 # In the order of their weight in the summer wardrobe; winter has the reverse.
 GARMENTS = ["T-shirt", "dress", "trouser", "sandal", "bag", "coat", "sneaker", "boot"]
@@ -49,11 +50,8 @@ class Images(Domain):
 
     def __init__(self, mode_weights: Any = SKEWED):
         super().__init__(mode_weights)
-        if self.num_modes != len(GARMENTS):
-            raise ValueError(
-                "The 'mode_weights' parameter of load('images') must be (num_classes, 8). "
-                f"Got shape {tuple(self.mode_weights.shape)} instead."
-            )
+        ok, got = self.num_modes == len(GARMENTS), f"shape {tuple(self.mode_weights.shape)}"
+        require(ok, "load('images')", "mode_weights", "(num_classes, 8)", got)
         # A start at sigma_max forgets the mean of the data, which costs alignment: .665 at 40, .671
         # at 160 (3,000 samples at scale 1, one set of weights of an earlier recipe).
         self.diffusion = Gaussian(sigma_max=160.0, sigma_data=0.5, p_mean=-0.5, p_std=1.3)
@@ -75,17 +73,14 @@ class Images(Domain):
     def network(self) -> nn.Module:
         return UNet(self.num_classes)
 
-    def exact(self) -> GaussianMixture:
+    def exact(self) -> Empirical:
         """Return the ideal denoiser of 300 training photographs a garment: it copies them.
 
         The reader has not seen these, so it errs on them as it does on fresh ones.
         """
         copied = from_pixels(photographs("train")[:, NUM_READ:])
-        per_mode = copied.shape[1]
-        weights = self.mode_weights.repeat_interleave(per_mode, 1) / per_mode
-        return GaussianMixture(
-            copied.flatten(2).flatten(0, 1), torch.zeros(len(weights[0])), weights
-        )
+        mode = torch.arange(len(copied)).repeat_interleave(copied.shape[1])
+        return Empirical(copied.flatten(0, 1), mode, self.mode_weights)
 
     def assign(self, x: Tensor) -> Tensor:
         """Return the garment read from each picture; -1: it is not like the garment's photographs.
@@ -102,9 +97,8 @@ class Images(Domain):
             mode[finite] = torch.where((low <= distance) & (distance <= high), read, -1)
         return mode.to(x.device)
 
-    @functools.cached_property
-    def confusion(self) -> Tensor:  # type: ignore[override]
-        """How held-out photographs are read: (8, 8), row the true garment, column the one read."""
+    def reader_errors(self) -> Tensor:
+        """Return how held-out photographs are read: (8, 8), row the true garment."""
         source = photographs("held_out")
         read = self.assign(from_pixels(source).flatten(0, 1).unsqueeze(1)).view(source.shape[:2])
         counts = [torch.bincount(modes[modes >= 0], minlength=self.num_modes) for modes in read]
@@ -124,26 +118,23 @@ class Images(Domain):
 
     def show(self, x: Tensor, label: Any = None, columns: int = 8, limit: int = 40) -> Any:
         """Draw the first ``limit`` pictures with the garment read; invalid ones crossed out."""
-        import matplotlib.pyplot as plt
+        from cfg_tutorial.domains.picture import Picture, plain
 
         x = x.detach().cpu()[:limit]
         rows = -(-len(x) // columns)
         size = (0.72 * columns, 0.86 * rows + 0.25)
-        figure, axes = plt.subplots(
-            rows, columns, figsize=size, squeeze=False, layout="constrained"
-        )
+        figure = Picture(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
         for ax in axes.flat:
             ax.set_axis_off()
         for ax, picture, mode in zip(axes.flat, to_pixels(x)[:, 0], self.assign(x), strict=False):
             ax.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
             if mode < 0:
-                ax.plot([0, 15], [0, 15], color="#999999", linewidth=1)
-            name, colour = (
-                (self.mode_names[mode], COLOURS[mode]) if mode >= 0 else ("invalid", "#999999")
-            )
-            ax.set_title(name, fontsize=7, color=colour, pad=1.5, weight="bold")
+                ax.plot([0, 15], [0, 15], color=INVALID, linewidth=1)
+            name = self.mode_names[mode] if mode >= 0 else "invalid"
+            ax.set_title(plain(name), fontsize=7, color=self.colour(mode), pad=1.5, weight="bold")
         if isinstance(label, int) and label < self.num_classes:
-            figure.suptitle(f"class {label}: {self.class_names[label]}", fontsize=8)
+            figure.suptitle(plain(f"class {label}: {self.class_names[label]}"), fontsize=8)
         return figure
 
 

@@ -1,7 +1,10 @@
 """Sound as spectrograms and back, players, and a folder of your own. Knows nothing of notes."""
 
+import contextlib
 import html
+import io
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -11,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cfg_tutorial.arguments import require
 from cfg_tutorial.diffusion import Gaussian
 from cfg_tutorial.domains.base import Batch, Domain
-from cfg_tutorial.domains.mixtures import COLOURS, GaussianMixture
+from cfg_tutorial.files import replaced
+from cfg_tutorial.keys import key_of
+from cfg_tutorial.models import Empirical
 from cfg_tutorial.networks import MLP
-from cfg_tutorial.training import replaced
 
 RATE, LENGTH = 8_000, 8_192  # samples a second, samples a clip (1.024 s)
 N_FFT, HOP = 512, 128
@@ -25,6 +30,9 @@ NUM_COMPONENTS = 32
 LEVEL, PEAK = 0.1, 0.99  # root mean square of what is played, and the most that a sample may be
 
 SILENT = 1e-4  # a clip whose samples stay below this, of 1, is silence
+LEAST_RATE, MOST_RATE = 1_000, 1_000_000  # samples a second
+MOST_SAMPLES = 2**28  # of a file, a channel: 1 GiB, or 100 minutes at 44,100 a second
+GREATEST = 1e10  # a sample, of 1: the squares of greater ones are no numbers
 NUM_HELD_OUT = 5  # of a folder's clips, one in so many is held out
 
 
@@ -46,14 +54,15 @@ def torchaudio() -> ModuleType:
             except metadata.PackageNotFoundError:
                 found.append(f"{name} (missing)")
         raise ImportError(
-            f"{' beside '.join(found)} does not load: {error}. Only sound needs it. To mend it: "
-            "python -m pip install --upgrade --force-reinstall torch torchaudio"
+            f"{' beside '.join(found)} does not load: {error}. Sound needs it, and text too. "
+            "To mend it: python -m pip install --upgrade --force-reinstall torch torchaudio"
         ) from error
     return torchaudio
 
 
 def spectrogram(sound: Tensor) -> Tensor:
     """Return the spectrograms of clips (n, 8192): (n, 257, 64), 0 at the floor, 1 at REFERENCE."""
+    sound = sound.float()  # whatever torch's default is
     transform = torchaudio().transforms.Spectrogram(N_FFT, hop_length=HOP, power=1).to(sound)
     parts = [transform(part)[..., :FRAMES] for part in sound.split(128)]
     for part in parts:
@@ -105,12 +114,9 @@ def save_wav(path: str | Path, sound: Tensor) -> None:
 
     sound = sound.detach().cpu().float()
     ok = sound.ndim == 1 and len(sound) > 0 and bool((sound.abs() <= 1).all())
-    if not ok:
-        raise ValueError(
-            "The 'sound' parameter of save_wav must be (samples,), each finite and from -1 to 1. "
-            f"Got shape {tuple(sound.shape)}, greatest {sound.abs().max() if len(sound) else None} "
-            "instead."
-        )
+    most = sound.abs().max() if sound.numel() else None
+    got = f"shape {tuple(sound.shape)}, greatest {most}"
+    require(ok, "save_wav", "sound", "(samples,), each finite and from -1 to 1", got)
     with replaced(Path(path)) as partial:
         soundfile.write(partial, sound.numpy(), RATE, subtype="PCM_16", format="WAV")
 
@@ -145,7 +151,9 @@ def fit_basis(spectrograms: Tensor, num_components: int = NUM_COMPONENTS) -> Bas
     mean = flat.mean(0)
     offset = (flat - mean).double()
     squares, vectors = torch.linalg.eigh(offset @ offset.T)  # n by n: fewer clips than dimensions
-    axes = offset.T @ vectors.flip(1)[:, :num_components] / squares.flip(0)[:num_components].sqrt()
+    squares = squares.flip(0)[:num_components]
+    squares = squares[squares > 1e-10 * squares[0]]  # copies of one another have fewer axes
+    axes = offset.T @ vectors.flip(1)[:, : len(squares)] / squares.sqrt()
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
     rms = (offset @ axes).square().mean().sqrt()
     return Basis(mean.float(), axes.float(), (0.5 / rms).float())
@@ -167,9 +175,8 @@ class Sounds(Domain):
 
     def captions(self, x: Tensor) -> list[tuple[str, str, Sequence[str]]]:
         """Return a title, its colour, and what stands in each part of a clip, for each x."""
-        names = [(self.mode_names[k], COLOURS[k % len(COLOURS)]) for k in range(self.num_modes)]
-        read = [names[k] if k >= 0 else ("invalid", "#999999") for k in self.assign(x).tolist()]
-        return [(title, colour, ()) for title, colour in read]
+        read = self.assign(x).tolist()
+        return [(self.mode_names[k] if k >= 0 else "invalid", self.colour(k), ()) for k in read]
 
     def features(self, x: Tensor) -> Tensor:
         return x
@@ -185,18 +192,18 @@ class Sounds(Domain):
         ------
         ValueError : x is not finite
         """
-        if not torch.isfinite(x).all():
-            raise ValueError(
-                f"The 'x' parameter of to_sound must be finite. Got {x[~x.isfinite()][0]} instead."
-            )
+        finite = torch.isfinite(x)
+        require(finite.all(), "to_sound", "x", "finite", lambda: x[~finite][0])
         return vocode(self.spectrogram(x))
 
     def show(self, x: Tensor, label: Any = None, columns: int = 4, limit: int = 16) -> Any:
         """Draw the first ``limit`` clips: spectrogram, what is read in it, and the waveform."""
+        from cfg_tutorial.domains.picture import plain
+
         rows = {f"{i}": part for i, part in enumerate(x[:limit].split(columns))}
         figure = self._draw(rows, columns)
         if isinstance(label, int) and label < self.num_classes:
-            figure.suptitle(f"class {label}: {self.class_names[label]}", fontsize=9)
+            figure.suptitle(plain(f"class {label}: {self.class_names[label]}"), fontsize=9)
         return figure
 
     def compare(self, samples: Mapping[str, Tensor], limit: int = 4) -> Any:
@@ -204,9 +211,9 @@ class Sounds(Domain):
         return self._draw({name: x[:limit] for name, x in samples.items()}, limit, named=True)
 
     def _draw(self, rows: Mapping[str, Tensor], columns: int, named: bool = False) -> Any:
-        import matplotlib.pyplot as plt
+        from cfg_tutorial.domains.picture import Picture, plain
 
-        figure = plt.figure(figsize=(2.1 * columns, 1.9 * len(rows) + 0.3), layout="constrained")
+        figure = Picture(figsize=(2.1 * columns, 1.9 * len(rows) + 0.3), layout="constrained")
         grid = figure.add_gridspec(2 * len(rows), columns, height_ratios=[3, 1] * len(rows))
         seconds = LENGTH / RATE
         for i, (name, x) in enumerate(rows.items()):
@@ -216,7 +223,7 @@ class Sounds(Domain):
                 extent = (0, seconds, 0, RATE / 2000)
                 look: Any = dict(extent=extent, cmap="magma", vmin=0, aspect="auto")
                 above.imshow(picture.numpy(), origin="lower", **look)
-                above.set_title(title, fontsize=8, color=colour, pad=2, weight="bold")
+                above.set_title(plain(title), fontsize=8, color=colour, pad=2, weight="bold")
                 for k, word in enumerate(words):
                     at = (k + 0.5) * seconds / len(words)
                     above.text(at, 3.55, word, color="white", fontsize=7, ha="center")
@@ -227,7 +234,7 @@ class Sounds(Domain):
                     ax.tick_params(labelsize=6, length=2)
                 above.tick_params(labelbottom=False)
                 if j == 0:
-                    above.set_ylabel(f"{name}\nkHz" if named else "kHz", fontsize=7)
+                    above.set_ylabel(f"{plain(name)}\nkHz" if named else "kHz", fontsize=7)
                 if i == len(rows) - 1:
                     below.set_xlabel("s", fontsize=7)
         return figure
@@ -259,11 +266,12 @@ class Sounds(Domain):
 
 
 class Clips(NamedTuple):
-    """Sounds of a folder: sound (n, 8192), label (n,), and the sub-folders' names."""
+    """Sounds of a folder: sound (n, 8192), label (n,), the sub-folders' names, the files' hash."""
 
     sound: Tensor
     label: Tensor
     class_names: list[str]
+    key: str
 
 
 def read_clips(folder: str | Path) -> Clips:
@@ -272,21 +280,19 @@ def read_clips(folder: str | Path) -> Clips:
     Files are mixed down to one channel, resampled to 8,000 samples a second and cut into clips of
     1.024 s; what is left is filled up with silence where it is half a clip, or the whole file.
     Silent clips are left out, and all have the same level. Files that lie in the folder itself are
-    a class of its name.
+    a class of its name; hidden files and folders are left out.
 
     Raises
     ------
-    ValueError : no such folder, no WAV or FLAC in it, or files that are unreadable, silent or
-        shorter than a tenth of a second: all of them are named
+    ValueError : no such folder, no WAV or FLAC in it, or files that are unreadable, silent,
+        shorter than a tenth of a second or longer than 2^28 samples: all of them are named
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     kinds = (".wav", ".flac")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in kinds and p.is_file())
-    if not files:
-        raise ValueError(
-            "The 'folder' parameter of read_clips must be a folder with WAV or FLAC files. "
-            f"Got {str(folder)!r}, {'which has none' if folder.is_dir() else 'no folder'}, instead."
-        )
+    files = [p for p in files if not any(n.startswith(".") for n in p.relative_to(folder).parts)]
+    got = f"{str(folder)!r}, {'which has none' if folder.is_dir() else 'no folder'},"
+    require(files, "read_clips", "folder", "a folder with WAV or FLAC files", got)
     found: dict[str, list[Tensor]] = {}
     wrong = []
     for path in files:
@@ -298,14 +304,21 @@ def read_clips(folder: str | Path) -> Clips:
             )
         except ValueError as error:
             wrong.append(f"{path.relative_to(folder)} ({error})")
-    if wrong:
-        raise ValueError(
-            "The 'folder' parameter of read_clips must hold sounds that can be read. "
-            f"Got {len(wrong)} of {len(files)} files that cannot instead: {'; '.join(wrong)}."
-        )
+    got = f"{len(wrong)} of {len(files)} files that cannot ({'; '.join(wrong)})"
+    require(not wrong, "read_clips", "folder", "one whose sounds can be read", got)
     sounds = [torch.cat(clips) for clips in found.values()]
     label = torch.arange(len(sounds)).repeat_interleave(torch.tensor([len(s) for s in sounds]))
-    return Clips(limited(loud(torch.cat(sounds))), label, list(found))
+    key = key_of([[*path.relative_to(folder).parts, path.read_bytes()] for path in files])
+    return Clips(limited(loud(torch.cat(sounds))), label, list(found), key)
+
+
+class _Sought(io.BufferedReader):
+    """A file of which a damaged header may ask for any place; soundfile prints what is raised."""
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return super().seek(place, whence)
+        return self.tell()
 
 
 def _read_sound(path: Path) -> Tensor:
@@ -313,18 +326,34 @@ def _read_sound(path: Path) -> Tensor:
     import soundfile
 
     try:
-        with path.open("rb") as file:  # by handle: names in any script, on any system
-            samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+        # Opened here, since names may be in any script.
+        with _Sought(io.FileIO(path)) as opened, soundfile.SoundFile(opened) as file:
+            rate, parts, size = file.samplerate, [], max(2**20 // file.channels, 1)
+            # Part by part: a damaged header may claim more samples than fit into any memory, and
+            # a FLAC of silence may hold them.
+            while len(part := file.read(size, dtype="float32", always_2d=True)):
+                parts.append(torch.from_numpy(part).mean(1))
+                if len(parts) * size > MOST_SAMPLES:
+                    break
+    except Exception as error:  # whatever the library makes of damaged bytes
         raise ValueError(f"unreadable: {error}") from error
-    sound = torch.from_numpy(samples).mean(1)
+    if len(parts) * size > MOST_SAMPLES:
+        raise ValueError(f"more than {MOST_SAMPLES} samples: cut it into parts")
+    sound = torch.cat(parts) if parts else torch.zeros(0)
+    parts.clear()
     if not torch.isfinite(sound).all():
         raise ValueError("samples that are no numbers")
+    if not LEAST_RATE <= rate <= MOST_RATE:
+        raise ValueError(f"{rate} samples a second: not from {LEAST_RATE} to {MOST_RATE}")
     if len(sound) < rate / 10:
         raise ValueError(f"{len(sound)} samples at {rate} a second: shorter than .1 s")
-    if sound.abs().max() < SILENT:
+    peak = sound.abs().max()
+    if peak > GREATEST:
+        raise ValueError(f"samples as great as {peak:.3g}, of 1")
+    if peak < SILENT:
         raise ValueError("silent")
-    return torchaudio().functional.resample(sound, rate, RATE)
+    near = Fraction(rate, RATE).limit_denominator(320)  # 44,101 to 8,000 would take 6 GiB
+    return torchaudio().functional.resample(sound, near.numerator, near.denominator)
 
 
 def _cut(sound: Tensor) -> Tensor:
@@ -352,7 +381,7 @@ class Recordings(Sounds):
 
     Raises
     ------
-    ValueError : as ``read_clips``, or a sub-folder with fewer clips
+    ValueError : as ``read_clips``, a sub-folder with fewer clips, or copies of one clip alone
 
     Lesson: 04_audio.
     """
@@ -363,12 +392,9 @@ class Recordings(Sounds):
     def __init__(self, folder: str | Path):
         clips = read_clips(folder)
         counts = torch.bincount(clips.label)
-        if counts.min() < NUM_HELD_OUT:
-            few = {n: int(c) for n, c in zip(clips.class_names, counts, strict=True)}
-            raise ValueError(
-                f"The 'folder' parameter of Recordings must have {NUM_HELD_OUT} clips of 1.024 s "
-                f"or more in each sub-folder. Got {few} instead."
-            )
+        few = {n: int(c) for n, c in zip(clips.class_names, counts, strict=True)}
+        expected = f"one with {NUM_HELD_OUT} clips of 1.024 s or more in each sub-folder"
+        require(counts.min() >= NUM_HELD_OUT, "Recordings", "folder", expected, few)
         super().__init__(torch.eye(len(counts)))
         self.class_names = self.mode_names = clips.class_names
         self.diffusion = Gaussian(
@@ -377,6 +403,9 @@ class Recordings(Sounds):
         rank = torch.cat([torch.arange(int(c)) for c in counts])
         held_out = rank % NUM_HELD_OUT == 0
         pictures = spectrogram(clips.sound)
+        differ = (pictures - pictures[0]).abs().max() > 1e-4
+        expected, got = "one whose clips differ", f"{str(folder)!r}, with copies of one clip,"
+        require(differ, "Recordings", "folder", expected, got)
         self._basis = fit_basis(
             pictures[~held_out], min(NUM_COMPONENTS, int((~held_out).sum()) - 1)
         )
@@ -385,13 +414,11 @@ class Recordings(Sounds):
                       ((False, ~held_out), (True, held_out))}  # fmt: skip
         nearest = torch.cdist(x[held_out], x[~held_out]).amin(1)
         self.limit = 1.15 * nearest.max().item()
+        self.options = {"clips": int(clips.key[:12], 16)}  # sums differ with the threads
 
     @property
     def basis(self) -> Basis:
         return self._basis
-
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "clips": self.parts[False][0].double().sum().item()}
 
     def data(
         self, n: int, seed: int = 0, held_out: bool = False, stratified: bool = False
@@ -407,11 +434,9 @@ class Recordings(Sounds):
     def network(self) -> nn.Module:
         return MLP(self._basis.axes.shape[1], self.num_classes, hidden=192)
 
-    def exact(self) -> GaussianMixture:
+    def exact(self) -> Empirical:
         """Return the ideal denoiser of the recordings that are not held out: it copies them."""
-        x, own = self.parts[False]
-        weights = nn.functional.one_hot(own).double().T
-        return GaussianMixture(x, torch.zeros(len(x)), weights / weights.sum(1, keepdim=True))
+        return Empirical(*self.parts[False], self.mode_weights)
 
     def assign(self, x: Tensor) -> Tensor:
         """Return the sub-folder of the nearest recording; -1: farther than held-out ones are."""

@@ -15,23 +15,10 @@
 # | you know | Python and a little PyTorch; what a density is |
 # | you need | two cores, no GPU, no network |
 
-# %% [markdown]
-# This cell says which Python runs the notebook. If it stops, do what it says.
-
 # %%
-import sys
-from importlib.util import find_spec
-from pathlib import Path
+import cfg_tutorial as ct
 
-print("Python", sys.version.split()[0], "at", sys.executable)
-try:
-    import cfg_tutorial as ct
-except ImportError as error:
-    what = ".." if Path("../pyproject.toml").exists() else "../.."  # the project's folder
-    lacks = (error.name or "cfg_tutorial").replace("-", "_")
-    if find_spec("torch"):  # keep the torch that is here: install what is missing, no more
-        what = f"--no-deps {what}" if lacks == "cfg_tutorial" else lacks
-    raise SystemExit(f"{error}. Run  %pip install {what}  in a new cell, then restart.") from None
+# isort: split
 
 # %%
 import matplotlib.pyplot as plt
@@ -142,10 +129,7 @@ SCALES = [0, 1, 1.5, 2, 3, 5, 8]
 
 def sample_all(model, domain=domain, n=1000):
     """Return n samples of class 0 at each scale, the same n noises at all of them."""
-    scales = torch.tensor(SCALES).repeat_interleave(n)
-    rows = torch.arange(n).repeat(len(SCALES))  # row i has noise i, whatever its scale
-    x = domain.sample(ct.guided(model, scales), 0, n=len(rows), rows=rows, progress=False)
-    return x.split(n)
+    return domain.at_scales(model, SCALES, n, label=0, progress=False)
 
 
 exact_samples = sample_all(model)

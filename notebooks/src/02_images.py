@@ -16,23 +16,10 @@
 # | you know | notebook 01: scale, alignment, coverage, effective modes, the tilted law |
 # | you need | two cores, no GPU, no network; 1 GiB of memory |
 
-# %% [markdown]
-# This cell says which Python runs the notebook. If it stops, do what it says.
-
 # %%
-import sys
-from importlib.util import find_spec
-from pathlib import Path
+import cfg_tutorial as ct
 
-print("Python", sys.version.split()[0], "at", sys.executable)
-try:
-    import cfg_tutorial as ct
-except ImportError as error:
-    what = ".." if Path("../pyproject.toml").exists() else "../.."  # the project's folder
-    lacks = (error.name or "cfg_tutorial").replace("-", "_")
-    if find_spec("torch"):  # keep the torch that is here: install what is missing, no more
-        what = f"--no-deps {what}" if lacks == "cfg_tutorial" else lacks
-    raise SystemExit(f"{error}. Run  %pip install {what}  in a new cell, then restart.") from None
+# isort: split
 
 # %%
 import matplotlib.pyplot as plt
@@ -52,9 +39,9 @@ BLACK, BLUE, SKY, RED = "#000000", "#0072B2", "#56B4E9", "#D55E00"
 # %%
 domain = ct.load("images")
 batch = domain.data(400, seed=0)
-figure = domain.show(batch.x[batch.label == 0][:16], label=0)
 for name, weight in zip(domain.mode_names, domain.mode_weights[0].tolist(), strict=True):
     print(f"{name:<8} {weight:.2f} of the summer wardrobe")
+domain.show(batch.x[batch.label == 0][:16], label=0)
 
 # %% [markdown]
 # *Figure: 16 photographs of the summer wardrobe in two rows, each with the garment that was read
@@ -220,12 +207,12 @@ ct.predict(
 
 # %%
 shown = [0, 1, 2, 4, 8]
-scales, rows = torch.tensor(shown).repeat_interleave(8), torch.arange(8).repeat(5)
-x = domain.sample(ct.guided(model, scales), 0, n=40, rows=rows, progress=False)
-figure = domain.show(x)
+x = domain.at_scales(model, shown, n=8, label=0, progress=False)
+figure = domain.show(x.flatten(0, 1))
 for i, scale in enumerate(shown):
     ax = figure.axes[8 * i]
     ax.text(-0.15, 0.5, f"scale {scale}", transform=ax.transAxes, ha="right", va="center")
+figure
 
 # %% [markdown]
 # *Figure: forty generated garments; columns are eight noises, rows are scales 0, 1, 2, 4, 8 from
@@ -241,10 +228,8 @@ SCALES = [0, 1, 1.5, 2, 3, 5, 8]
 
 def measure_all(model, scales=SCALES, method=ct.guided, label=0, n=200):
     """Measure n samples of a class at each scale, the same n noises at all of them."""
-    rows = torch.arange(n).repeat(len(scales))
-    each = torch.tensor(scales).repeat_interleave(n)
-    x = domain.sample(method(model, each), label, n=len(rows), rows=rows, progress=False)
-    return [domain.measure(part, label) for part in x.split(n)]
+    x = domain.at_scales(model, scales, n, label=label, method=method, progress=False)
+    return [domain.measure(part, label) for part in x]
 
 
 # %% [markdown]
@@ -497,9 +482,9 @@ scale, label, window = 4.0, 1, (0.0, 160.0)
 schedule = ct.interval(scale, lo=window[0], hi=window[1])
 x = domain.sample(ct.guided(model, schedule), label, n=96, seed=1, progress=False)
 found = domain.measure(x, label)
-figure = domain.show(x[:24], label=label)
 print(f"{found.effective_modes:.1f} garments, alignment {found.alignment:.2f}", end=", ")
 print(f"saturation {found.extra['saturation']:.2f}")
+domain.show(x[:24], label=label)
 
 # %% [markdown]
 # *Figure: 24 generated garments of the winter wardrobe at scale 4: boots and sneakers, few others.*

@@ -20,23 +20,10 @@
 # Three sections are *for the curious*: nothing after them needs them, so leave them out on a first
 # reading if time is short.
 
-# %% [markdown]
-# This cell says which Python runs the notebook. If it stops, do what it says.
-
 # %%
-import sys
-from importlib.util import find_spec
-from pathlib import Path
+import cfg_tutorial as ct
 
-print("Python", sys.version.split()[0], "at", sys.executable)
-try:
-    import cfg_tutorial as ct
-except ImportError as error:
-    what = ".." if Path("../pyproject.toml").exists() else "../.."  # the project's folder
-    lacks = (error.name or "cfg_tutorial").replace("-", "_")
-    if find_spec("torch"):  # keep the torch that is here: install what is missing, no more
-        what = f"--no-deps {what}" if lacks == "cfg_tutorial" else lacks
-    raise SystemExit(f"{error}. Run  %pip install {what}  in a new cell, then restart.") from None
+# isort: split
 
 # %%
 import functools
@@ -259,7 +246,7 @@ my_explanation = "bb is drawn too seldom then, because the draw of its first wor
 # %%
 domain = ct.load("text")
 batch = domain.data(400, seed=0)
-figure = domain.show(batch.x[batch.label == 0][:8], label=0)
+domain.show(batch.x[batch.label == 0][:8], label=0)
 
 # %% [markdown]
 # *Figure: eight reviews of class good, each with its topic before it and in the topic's colour;
@@ -293,10 +280,8 @@ SCALES = [0, 1, 1.5, 2, 3, 5, 8]
 
 def measure_all(model, domain=domain, n=1000):
     """Measure n samples of class good at each scale, the same n rows of luck at all of them."""
-    scales = torch.tensor(SCALES).repeat_interleave(n)
-    rows = torch.arange(n).repeat(len(SCALES))
-    x = domain.sample(ct.guided(model, scales), 0, n=len(rows), rows=rows, progress=False)
-    return [domain.measure(part, 0) for part in x.split(n)]
+    x = domain.at_scales(model, SCALES, n, label=0, progress=False)
+    return [domain.measure(part, 0) for part in x]
 
 
 # %%
@@ -510,13 +495,12 @@ print(f"validity at scale 8, learned: {bert[-1].validity:.3f}")
 
 # %%
 few = [1, 3, 8]
-rows = torch.arange(6).repeat_interleave(3)
-scales = torch.tensor(few).repeat(6)
-x = domain.sample(ct.guided(learned, scales), 0, n=18, rows=rows, progress=False)
-figure = domain.show(x)
+x = domain.at_scales(learned, few, n=6, label=0, progress=False)
+figure = domain.show(x.transpose(0, 1).flatten(0, 1))  # sentence after sentence
 line = 0.24 / figure.get_figheight()
-for i, scale in enumerate(scales.tolist()):
+for i, scale in enumerate(6 * few):
     figure.text(1.0, (17.5 - i) * line, f"scale {scale}", fontsize=8, va="center")
+figure
 
 # %% [markdown]
 # *Figure: six sentences, each at scales 1, 3 and 8, one under the other. Topics change, mostly to
@@ -779,7 +763,7 @@ frame, scale, label = "the _ was _ and its _ superb", 3.0, 1
 start = domain.encode(frame).expand(10, -1)
 labels = torch.full((10,), label)
 *_, x = ct.sample_unmask(ct.guided(model, scale), start, torch.linspace(1, 0, 4), labels)
-figure = domain.show(x, label=label)
+domain.show(x, label=label)
 
 # %% [markdown]
 # *Figure: ten fillings of the frame, asked for in class bad at scale 3. All are grammatical, all

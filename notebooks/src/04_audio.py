@@ -16,29 +16,17 @@
 # | you know | notebook 01: scale, alignment, coverage, the tilted law |
 # | you need | two cores, no GPU, no network; 1.5 GiB of memory; loudspeakers if you have them |
 
-# %% [markdown]
-# This cell says which Python runs the notebook. If it stops, do what it says.
-
 # %%
-import sys
-from importlib.util import find_spec
-from pathlib import Path
+import cfg_tutorial as ct
 
-print("Python", sys.version.split()[0], "at", sys.executable)
-try:
-    import cfg_tutorial as ct
-except ImportError as error:
-    what = ".." if Path("../pyproject.toml").exists() else "../.."  # the project's folder
-    lacks = (error.name or "cfg_tutorial").replace("-", "_")
-    if find_spec("torch"):  # keep the torch that is here: install what is missing, no more
-        what = f"--no-deps {what}" if lacks == "cfg_tutorial" else lacks
-    raise SystemExit(f"{error}. Run  %pip install {what}  in a new cell, then restart.") from None
+# isort: split
 
 # %%
 import matplotlib.pyplot as plt
 import torch
 
 from cfg_tutorial.domains import audio
+from cfg_tutorial.lessons import melodies
 
 plt.rcParams.update({"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False})
 BLACK, BLUE, RED, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"
@@ -63,7 +51,7 @@ for c, name in enumerate(domain.class_names):
 # %%
 batch = domain.data(400, seed=0)
 few = batch.x[batch.label == 0][:4]
-figure = domain.show(few, label=0)
+domain.show(few, label=0)
 
 # %% [markdown]
 # *Figure: four clips of style A. Above, the **spectrogram**: time from left to right, frequency
@@ -111,8 +99,8 @@ ct.check.cents(my_cents)
 # went through 32 components, as every sample of the model has.
 
 # %%
-for kind in ["noise", "backwards", "half a slot late", "two at once", *audio.JUNK, "blend"]:
-    junk = audio.junk(kind, n=200)
+for kind in ["noise", "backwards", "half a slot late", "two at once", *melodies.JUNK, "blend"]:
+    junk = melodies.junk(kind, n=200)
     plain = domain.phrase(audio.reader().read(junk)) >= 0
     projected = domain.assign(domain.basis.encode(junk)) >= 0
     print(f"{kind}, accepted: {plain.double().mean():.2f}", end=", ")
@@ -141,7 +129,7 @@ sound = domain.to_sound(components.x)
 heard = domain.phrase(domain.read_sound(sound))
 print(f"same phrase after the vocoder: {(heard == clips.mode).double().mean():.3f}")
 for name, one in {"as recorded": clips.x, "as components": sound}.items():
-    print(f"{name}, median pitch error: {audio.cents(one, pitch).abs().median():.1f} cents")
+    print(f"{name}, median pitch error: {melodies.cents(one, pitch).abs().median():.1f} cents")
 
 # %% [markdown]
 # You should see `same phrase after the vocoder`: 0.97 to 1.00. The clips themselves are up to 10
@@ -161,7 +149,7 @@ blurred = InverseMelScale(257, 32, 8000)(MelScale(32, 8000, n_stft=257)(amplitud
 make = GriffinLim(512, hop_length=128, power=1, length=8192)
 torch.manual_seed(0)
 for name, one in {"257 frequencies": amplitude, "32 mel bands": blurred}.items():
-    moved = (audio.cents(make(one), pitch) - audio.cents(clips.x, pitch)).abs()
+    moved = (melodies.cents(make(one), pitch) - melodies.cents(clips.x, pitch)).abs()
     print(f"{name}, pitch moved by: {moved.median():.1f} cents")
 
 # %% [markdown]
@@ -204,10 +192,8 @@ model = domain.pretrained()
 
 def draw(model, scales=SCALES, domain=domain, n=500):
     """Return n samples of class 0 at each scale, the same n noises at all of them."""
-    each = torch.tensor(scales).repeat_interleave(n)
-    rows = torch.arange(n).repeat(len(scales))
-    x = domain.sample(ct.guided(model, each), 0, n=len(rows), rows=rows, progress=False)
-    return dict(zip(scales, x.split(n), strict=True))
+    x = domain.at_scales(model, scales, n, label=0, progress=False)
+    return dict(zip(scales, x, strict=True))
 
 
 # %%
@@ -327,7 +313,7 @@ moves = (found >= 0).all(0) & (found[0] != found[2])
 print(f"clips whose phrase changes from scale 1 to 8: {moves.double().mean():.2f}")
 rows = moves.nonzero()[:2, 0].tolist() + (~moves).nonzero()[:1, 0].tolist()
 x = {f"scale {s}": part[rows] for s, part in x.items()}
-figure = domain.compare(x, limit=3)
+domain.compare(x, limit=3)
 
 # %% [markdown]
 # *Figure: spectrograms of three clips (columns) at scales 1, 3 and 8 (rows), with the notes that
@@ -352,7 +338,7 @@ for s in few:
     part = part[domain.assign(part) >= 0]
     sound, read = domain.to_sound(part), domain.read(part)
     same = (domain.read_sound(sound).pitch == read.pitch).all(1).double().mean()
-    off = audio.cents(sound, read.pitch).abs().median()
+    off = melodies.cents(sound, read.pitch).abs().median()
     print(f"scale {s}, same notes: {same:.2f}, median pitch error {off:.1f} cents")
 
 # %% [markdown]
@@ -468,7 +454,7 @@ ct.explore(domain, model, scales=[0, 1, 2, 3, 5, 8])
 # %%
 style, scale, seed = 2, 3.0, 0
 x = domain.sample(ct.guided(model, scale), style, n=4, seed=seed, progress=False)
-figure = domain.show(x, label=style)
+domain.show(x, label=style)
 
 # %% [markdown]
 # *Figure: four clips of style C at scale 3, with the notes read in them: three times DEGA on the

@@ -61,19 +61,9 @@
 # notebook, bring the whole project there first; the torch that is there stays as it is.
 
 # %%
-import sys
-from importlib.util import find_spec
-from pathlib import Path
+import cfg_tutorial as ct
 
-print("Python", sys.version.split()[0], "at", sys.executable)
-try:
-    import cfg_tutorial as ct
-except ImportError as error:
-    what = ".." if Path("../pyproject.toml").exists() else "../.."  # the project's folder
-    lacks = (error.name or "cfg_tutorial").replace("-", "_")
-    if find_spec("torch"):  # keep the torch that is here: install what is missing, no more
-        what = f"--no-deps {what}" if lacks == "cfg_tutorial" else lacks
-    raise SystemExit(f"{error}. Run  %pip install {what}  in a new cell, then restart.") from None
+# isort: split
 
 # %% [markdown]
 # The second lists what this machine lacks, each with its remedy. (Below is the answer of the

@@ -9,23 +9,10 @@
 # The bars are the share of each mode among the samples, the line in each bar is the share that the
 # class has in the data. **What to look for:** which modes go first, and which tab loses least.
 
-# %% [markdown]
-# This cell says which Python runs the notebook. If it stops, do what it says.
-
 # %%
-import sys
-from importlib.util import find_spec
-from pathlib import Path
+import cfg_tutorial as ct
 
-print("Python", sys.version.split()[0], "at", sys.executable)
-try:
-    import cfg_tutorial as ct
-except ImportError as error:
-    what = ".." if Path("../pyproject.toml").exists() else "../.."  # the project's folder
-    lacks = (error.name or "cfg_tutorial").replace("-", "_")
-    if find_spec("torch"):  # keep the torch that is here: install what is missing, no more
-        what = f"--no-deps {what}" if lacks == "cfg_tutorial" else lacks
-    raise SystemExit(f"{error}. Run  %pip install {what}  in a new cell, then restart.") from None
+# isort: split
 
 # %%
 ct.Playground()
