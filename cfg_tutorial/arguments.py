@@ -108,17 +108,20 @@ def check_scale(value: Any, name: str = "guidance_scale", where: str = "guided")
     return scale
 
 
-def check_label(label: Any, n: int, highest: int | Tensor, where: str) -> Tensor:
+def check_label(label: Any, n: int, highest: int | Tensor | None, where: str) -> Tensor:
     """Return ``label`` as int64, (n,) or (n, k), from 0 to ``highest``.
 
-    One label, () or (k,), stands for all rows.
+    One label, () or (k,), stands for all rows. A plain function does not say which labels it knows:
+    ``highest`` is then None, and any from 0 on will do.
 
     Raises
     ------
     ValueError : wrong type, wrong number of rows, or a class that is not known
     """
-    top = torch.as_tensor(highest)
-    label = check_tensor(label, where, "label", f"integers from 0 to {top.tolist()}")
+    last = "any number" if highest is None else torch.as_tensor(highest).tolist()
+    label = check_tensor(label, where, "label", f"integers from 0 to {last}")
+    most = torch.iinfo(torch.int64).max
+    top = torch.full(label.shape[1:], most) if highest is None else torch.as_tensor(highest)
     if label.shape == top.shape:
         label = label.expand(n, *top.shape)
     shape = (n, *top.shape)
@@ -126,7 +129,7 @@ def check_label(label: Any, n: int, highest: int | Tensor, where: str) -> Tensor
     require(ok, where, "label", f"an integer tensor of shape {shape}", lambda: described(label))
     if ((label < 0) | (label > top.to(label.device))).any():
         found = f"{label.min().item()} to {label.max().item()}"
-        require(False, where, "label", f"from 0 to {top.tolist()}", found)
+        require(False, where, "label", f"from 0 to {last}", found)
     return label.long()  # of uint8 a mask would be made, no index
 
 

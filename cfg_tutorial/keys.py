@@ -28,11 +28,8 @@ from cfg_tutorial.files import as_bytes
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 NAMED: tuple[Any, ...] = (torch.dtype, torch.device, torch.layout, Path, range, slice, re.Pattern)
 NAMED += (types.GenericAlias, types.UnionType, typing.TypeVar, type(typing.Any | None))
-# What a module holds that says nothing of what it computes: its mode, a count, its hooks' tables.
-IDLE = {"training", "rows_run"}
-
-
-# Names of what is no function of Python: of the interpreter or a library.
+IDLE = {"training", "rows_run"}  # what a network holds that says nothing of what it computes
+# Functions and methods that are not written in Python: known by their names.
 BUILT_IN: tuple[Any, ...] = (types.BuiltinFunctionType, types.WrapperDescriptorType)
 BUILT_IN += (types.MethodDescriptorType, types.MethodWrapperType, types.ClassMethodDescriptorType)
 FIELD: Any = type(collections.namedtuple("FIELD", "of").of)  # type: ignore[attr-defined]
@@ -55,8 +52,8 @@ def key_of(value: Any) -> str:
 
     Tensors, arrays and networks count with all their numbers; a function with its bytecode,
     constants, names, defaults, and the values that it closes over or finds by a global name; a
-    class of one's own with its functions and attributes; what is installed by its name and version.
-    Files' names, lines and addresses do not count.
+    class of one's own with its functions and attributes; a module of one's own with what is used of
+    it; what is installed by its name and version. Files' names, lines and addresses do not count.
 
     Raises
     ------
@@ -178,20 +175,37 @@ def _is_cache(value: Any) -> bool:
     return isinstance(value, functools.cached_property)
 
 
-def _module(value: types.ModuleType, names: set[str] | None, inside: list[Any]) -> Iterator[bytes]:
+def _module(
+    value: types.ModuleType,
+    names: set[str] | None,
+    inside: list[Any],
+    through: tuple[Any, ...] = (),
+) -> Iterator[bytes]:
     """Yield a module's name and version, or of one's own what ``names`` are in it, None for all.
 
-    As it is now: its file may have been edited since it was loaded.
+    As it is now: its file may have been edited since it was loaded. ``through`` are the modules
+    that led here: two may import each other.
     """
     yield f"{value.__name__} {_version(value.__name__)}".encode()
-    if not _installed(value.__name__):
-        for name, one in sorted(vars(value).items()):
-            if name in names if names is not None else not name.startswith("__"):
-                yield name.encode()
-                if isinstance(one, types.ModuleType):
-                    yield from _module(one, names, inside)
-                else:
-                    yield from _parts(one, inside)
+    if not _installed(value.__name__) and value not in through:
+        held = {n: one for n, one in vars(value).items() if _is_used(n, names)}
+        yield from _named(held, names, inside, (*through, value))
+
+
+def _is_used(name: str, names: set[str] | None) -> bool:
+    return name in names if names is not None else not name.startswith("__")
+
+
+def _named(
+    held: dict[str, Any], names: set[str] | None, inside: list[Any], through: tuple[Any, ...] = ()
+) -> Iterator[bytes]:
+    """Yield names and their values; of a module of one's own, what ``names`` are in it."""
+    for name, one in sorted(held.items()):
+        yield name.encode()
+        if isinstance(one, types.ModuleType):
+            yield from _module(one, names, inside, through)
+        else:
+            yield from _parts(one, inside)
 
 
 def _code(value: Any, inside: list[Any]) -> Iterator[bytes]:
@@ -210,20 +224,13 @@ def _code(value: Any, inside: list[Any]) -> Iterator[bytes]:
             yield f"{home}.{value.__code__.co_qualname} {_version(home)}".encode()
             return
         yield from _bytecode(value.__code__)
-        names = _names(value.__code__)
-        for name, one in sorted(_used(value).items()):
-            yield name.encode()
-            if isinstance(one, types.ModuleType):
-                yield from _module(one, names, inside)
-            else:
-                yield from _parts(one, inside)
+        yield from _named(_used(value), _names(value.__code__), inside)
     elif isinstance(value, type) and not _installed(home):
         yield from _parts([*value.__bases__], inside)
         if type(value) is not type:
             yield from _parts(type(value), inside)
         for name, one in sorted(vars(value).items()):
-            made = isinstance(one, DESCRIPTORS)
-            if name not in MADE and not made:
+            if name not in MADE and not isinstance(one, DESCRIPTORS):
                 yield name.encode()
                 yield from _parts(one.func if _is_cache(one) else one, inside)
     else:  # of a library, or built in

@@ -38,10 +38,8 @@ def _sampler(check: Callable[..., tuple[Tensor, Tensor]]) -> Callable[[Any], Any
             bound.apply_defaults()
             model, x, levels, label, *_ = bound.args
             x, levels = check(name, **bound.arguments)
-            # A plain function does not say which labels it knows.
-            any_label = torch.full(torch.as_tensor(label).shape[1:], 2**62)
-            highest = getattr(model, "null_label", any_label)
-            label = check_label(label, len(x), highest, name).to(x.device)
+            label = check_label(label, len(x), getattr(model, "null_label", None), name)
+            label = label.to(x.device)
             rows = check_rows(bound.arguments["rows"], len(x), name)
             given = zip(bound.arguments, (model, x, levels, label), strict=False)
             bound.arguments.update({**dict(given), "rows": rows})

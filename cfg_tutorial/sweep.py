@@ -27,7 +27,7 @@ from cfg_tutorial.keys import Unkeyed, key_of
 from cfg_tutorial.methods import METHODS
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
-EACH = "ints >= 0, each of them once"
+JOURNAL = "results.jsonl"
 _progress_line: bool | int = False  # where this process draws its bars; see use_line
 
 load_once = functools.lru_cache(maxsize=None)(load)
@@ -105,7 +105,8 @@ def sweep(
     several = check_several(scales, "sweep", "scales")
     scales = check_scale(several, "scales", "sweep").double().tolist()
     seeds = [check_int(s, "sweep", "seeds") for s in check_several(seeds, "sweep", "seeds")]
-    require(min(seeds) >= 0 and len({*seeds}) == len(seeds), "sweep", "seeds", EACH, seeds)
+    ok = min(seeds) >= 0 and len({*seeds}) == len(seeds)
+    require(ok, "sweep", "seeds", "ints >= 0, each of them once", seeds)
     num_steps = None if num_steps is None else check_count(num_steps, "sweep", "num_steps")
     ok = all(map(callable, named.values()))
     require(ok, "sweep", "methods", f"of {sorted(METHODS)} or functions", [*named])
@@ -166,11 +167,9 @@ def run_cells(
     progress: bool = True,
 ) -> list[Record]:
     """Return the record of each cell, in order; run those that the journal in ``folder`` lacks."""
-    journal = Path(folder).expanduser() / "results.jsonl" if folder else None
-    done = {record.key: record for record in read_journal(journal)} if journal else {}
-    keys = [_key_or_none(cell) for cell in cells]
-    ready = {key for key, cell in zip(keys, cells, strict=True) if _is_whole(cell, key, done)}
-    missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in ready}
+    keys, done = kept_records(cells, folder)
+    journal = Path(folder).expanduser() / JOURNAL if folder else None
+    missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in done}
     waiting, total, drawn = set(missing), len(cells), files.is_screen(sys.stderr)
     shown = progress and drawn and bool(missing)
     with files.progress_bar(None, total, "cells", shown, initial=total - len(missing)) as bar:
@@ -212,15 +211,26 @@ def run_cells(
     return [done[key] for key in keys]
 
 
+def kept_records(
+    cells: list[Cell], folder: str | Path | None
+) -> tuple[list[str], dict[str, Record]]:
+    """Return each cell's key, and the records of those that ``folder`` holds whole, by key."""
+    keys = [_key_or_none(cell) for cell in cells]
+    found = read_journal(Path(folder).expanduser() / JOURNAL) if folder else []
+    kept = {record.key: record for record in found}
+    named = zip(keys, cells, strict=True)
+    return keys, {key: kept[key] for key, cell in named if _is_whole(cell, key, kept)}
+
+
 def _said(cell: Cell | Record) -> str:
     name = cell.loaded.name if isinstance(cell, Cell) else cell.domain
     return f"({name}, {cell.source}, {cell.method}, seed {cell.seed})"
 
 
-def _is_whole(cell: Cell, key: str, done: Mapping[str, Record]) -> bool:
+def _is_whole(cell: Cell, key: str, kept: Mapping[str, Record]) -> bool:
     """Return whether a cell's record is there, and its samples where it keeps some."""
-    if key not in done or not cell.folder or cell.source not in SOURCES:
-        return key in done
+    if key not in kept or not cell.folder or cell.source not in SOURCES:
+        return key in kept
     path = samples_path(cell.folder, key)
     try:
         return bool(files.load_tensors(path)[0])

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import operator
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cfg_tutorial.arguments import check_count, check_label, require
+from cfg_tutorial.arguments import check_count, check_int, check_label, require
 from cfg_tutorial.diffusion import drop_labels
 from cfg_tutorial.files import (
     as_bytes,
@@ -155,9 +154,10 @@ def fit(
 
     Lesson: 01_mixtures, where this loop is written out.
     """
-    train_steps, seed = check_count(train_steps, "fit", "train_steps"), operator.index(seed)
+    train_steps = check_count(train_steps, "fit", "train_steps")
     require(train_steps <= LONGEST, "fit", "train_steps", f"at most {LONGEST}", train_steps)
-    warmup, every = operator.index(warmup), check_count(checkpoint_every, "fit", "checkpoint_every")
+    seed, warmup = check_int(seed, "fit", "seed"), check_int(warmup, "fit", "warmup")
+    every = check_count(checkpoint_every, "fit", "checkpoint_every")
     require(0 < lr < math.inf, "fit", "lr", "above 0 and finite", lr)
     ok, got = warmup >= 0 and 0 <= ema < 1, f"{warmup}, {ema}"
     require(ok, "fit", "warmup, ema", "warmup >= 0 and 0 <= ema < 1", got)

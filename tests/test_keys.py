@@ -169,6 +169,25 @@ def test_modules_of_ones_own_count_as_they_are_now(tmp_path, monkeypatch):
     assert all(key_of(one) != key for one, key in zip(rules, keys, strict=True))
 
 
+def test_modules_that_import_each_other_have_a_key(tmp_path, monkeypatch):
+    """Two helper modules that import each other count by what is used of both.
+
+    Before: no end to it, so that a method that used them had no key.
+    """
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    text = "import own_right\nK = 1.0\ndef f():\n    return own_right.own_left.K * own_right.J\n"
+    (tmp_path / "own_left.py").write_text(text, encoding="utf-8")
+    (tmp_path / "own_right.py").write_text("import own_left\nJ = 1.0\n", encoding="utf-8")
+    left, right = map(importlib.import_module, ("own_left", "own_right"))
+    method = rule("import own_left\ndef f(m, s):\n    return ct.guided(m, s * own_left.f())")
+    keys = [[key_of(one) for one in (method, left, left.f)]]
+    for module, name in ((left, "K"), (right, "J")):
+        setattr(module, name, 2.0)
+        keys.append([key_of(one) for one in (method, left, left.f)])
+    assert all(len({*of_one}) == 3 for of_one in zip(*keys, strict=True))
+
+
 @pytest.mark.parametrize("put", ["training_batch", "data", "diffusion", "deviation"])
 def test_a_domain_that_is_changed_in_place_has_another_key(put):
     """What is put on a domain of the package counts.

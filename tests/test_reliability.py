@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from toys import Counter, message
 
 import cfg_tutorial as ct
 from cfg_tutorial import files, measures, plots, training
-from cfg_tutorial.app import cli
+from cfg_tutorial.app import atlas, cli
 from cfg_tutorial.app import page as pages
 from cfg_tutorial.journal import SCHEMA, read_journal
 from cfg_tutorial.sweep import load_once, samples_path
@@ -311,6 +312,33 @@ def test_lost_samples_are_drawn_again(tmp_path, damage):
     with pytest.warns(UserWarning, match="run again, its samples being lost"):
         assert sweep(tmp_path).equals(whole)
     assert torch.equal(files.load_tensors(path)[0]["x"], kept)
+
+
+def test_an_unfinished_atlas_goes_on_without_its_samples(tmp_path, monkeypatch):
+    """An atlas that was interrupted, and whose samples are then lost, draws them again.
+
+    Before: it stopped at its first page, every time.
+    """
+    monkeypatch.setattr(atlas, "_workers", lambda number: nullcontext())
+    monkeypatch.setattr(atlas, "reference_cells", lambda *about: [])  # they keep no samples
+    monkeypatch.setattr(sys, "argv", ["cfg-tutorial", "atlas"])  # the page names its command
+    out, journal = tmp_path / "a", tmp_path / "a" / "results.jsonl"
+    command = ["atlas", "--out", str(out), "--domains", "mixtures", "--quick", "--samples", "160"]
+    with monkeypatch.context() as patch:
+        patch.setattr(atlas, "write_page", lambda *about, **state: None)
+        assert cli.main(command) == 0
+    whole = read_journal(journal)
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+    drawn = {path: files.load_tensors(path)[0]["x"] for path in (out / "samples").iterdir()}
+    for path in drawn:
+        path.unlink()
+    with pytest.warns(UserWarning, match="run again, its samples being lost"):
+        assert cli.main(command) == 0
+    assert (out / "index.html").exists()
+    found = {record.key: record.measures for record in read_journal(journal)}
+    assert found == {record.key: record.measures for record in whole}
+    for path, x in drawn.items():
+        assert torch.equal(files.load_tensors(path)[0]["x"], x)
 
 
 def test_a_cell_that_fails_is_named_and_loses_no_other(tmp_path):

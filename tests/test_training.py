@@ -565,6 +565,8 @@ def test_numbers_of_other_kinds_are_numbers(tmp_path):
     "changed, said",
     [
         ({"train_steps": 1.5}, "'train_steps' parameter of fit must be an int >= 1. Got 1.5"),
+        ({"seed": 1.5}, "'seed' parameter of fit must be an int. Got 1.5"),
+        ({"warmup": "4"}, "'warmup' parameter of fit must be an int. Got '4'"),
         ({"checkpoint_every": 0}, "'checkpoint_every' parameter"),
         ({"lr": 0}, "'lr' parameter"),
         ({"lr": math.nan}, "'lr' parameter"),

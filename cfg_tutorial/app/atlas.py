@@ -19,10 +19,9 @@ from cfg_tutorial.methods import METHODS
 from cfg_tutorial.sweep import (
     SCALES,
     Record,
-    cell_key,
+    kept_records,
     load_once,
     make_cells,
-    read_journal,
     reference_cells,
     run_cells,
     use_line,
@@ -41,38 +40,35 @@ def main(args: Any) -> int:
     """
     domains = args.domains or list(DOMAINS)
     try:
-        _check(args, domains)
+        try:
+            _check(args, domains)
+        except ValueError as error:
+            print(f"cfg-tutorial atlas: {error}", file=sys.stderr)
+            return 2
         return _make(args, domains)
-    except ArgumentError as error:
-        print(f"cfg-tutorial atlas: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("\nStopped. What is finished is kept: the same command goes on from here.")
         return 130
 
 
-class ArgumentError(Exception):
-    """What is wrong with an argument of the command."""
-
-
 def _check(args: Any, domains: list[str]) -> None:
-    """Raise an ArgumentError that names what is wrong; make the folders."""
+    """Raise a ValueError that names the argument that is wrong; make the folders."""
     for name in domains:
         if name not in DOMAINS:
-            raise ArgumentError(f"--domains must be of {', '.join(DOMAINS)}. Got {name} instead.")
+            raise ValueError(f"--domains must be of {', '.join(DOMAINS)}. Got {name} instead.")
         if domains.count(name) > 1:
-            raise ArgumentError(f"--domains must name each domain once. Got {name} twice.")
+            raise ValueError(f"--domains must name each domain once. Got {name} twice.")
         few = len(load_once(name).classes)
         if args.samples and args.samples < few:
             said = f"--samples must be at least {few}, one for each class of {name}"
-            raise ArgumentError(f"{said}. Got {args.samples} instead.")
+            raise ValueError(f"{said}. Got {args.samples} instead.")
     if not args.out:
-        raise ArgumentError("--out must name a folder. Got '' instead.")
+        raise ValueError("--out must name a folder. Got '' instead.")
     try:
         (Path(args.out).expanduser() / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         said = f"--out must be a folder that can be written. Got {args.out} instead"
-        raise ArgumentError(f"{said} ({error.strerror}).") from None
+        raise ValueError(f"{said} ({error.strerror}).") from None
 
 
 def _make(args: Any, domains: list[str]) -> int:
@@ -103,10 +99,9 @@ def _make(args: Any, domains: list[str]) -> int:
             what = "first page, from the shipped weights" if first else "page brought up to date"
             print(f"\n{what}: {out / 'index.html'} ({seconds:.0f} s)", file=sys.stderr)
 
-    known = {record.key: record for record in read_journal(out / "results.jsonl")}
-    keys = [cell_key(cell) for cell in cells]
-    records += [known[key] for key in keys if key in known]
-    ready = [key in known for key in keys]
+    keys, kept = kept_records(cells, out)
+    records += kept.values()
+    ready = [key in kept for key in keys]
     if all(ready[: len(draft)]) and not all(ready):  # an interrupted run goes on
         write_page(out, domains, records, finished=False)
     with _workers(args.workers or min(2, os.cpu_count() or 1)) as executor:

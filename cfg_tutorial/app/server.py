@@ -115,7 +115,8 @@ class Server(Voila):
         # The gate asks for more than this check, which stops a page that is left from saying so.
         self.app.settings["disable_check_xsrf"] = True
         self.ioloop = IOLoop.current()
-        for number in (signal.SIGINT, signal.SIGTERM):  # not as an exception in whatever runs
+        # Not as an exception in whatever runs, and also where a shell ignores an interrupt.
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop_soon)
         super().listen()
 
@@ -140,7 +141,6 @@ def serve(address: str, port: int, token: str, ready: Callable[[], None]) -> Non
     options += [f"--VoilaConfiguration.extension_allowlist={name}" for name in EXTENSIONS]
     server.initialize([str(data_path("playground.ipynb", "notebooks")), *options])
     server.voila_configuration.multi_kernel_manager_class = FewKernels
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell ignored it
     server.start()
 
 

@@ -47,9 +47,8 @@ class Batch(NamedTuple):
     mode: Tensor
 
 
-# The hooks by which a domain is known.
+# The hooks by which a domain is known, as its class has them or as they were put on it.
 HOOKS = ["data", "network", "exact", "assign", "features", "reader_errors", "extra_measures"]
-LATER = ["training_batch"]  # and by these, where put on an object
 
 
 class Domain(Measured, abc.ABC):
@@ -251,7 +250,8 @@ class Domain(Measured, abc.ABC):
         Unkeyed : it holds what no key can be made of, such as an open file
         """
         hooks = [getattr(type(self), name, None) for name in HOOKS]
-        put_on = {name: vars(self)[name] for name in [*HOOKS, *LATER] if name in vars(self)}
+        # Its batches are known by the class's code, or by one of them, unless put on it too.
+        put_on = {n: v for n, v in vars(self).items() if n in (*HOOKS, "training_batch")}
         stated = {name: getattr(self, name, None) for name in self.options}
         parts: list[Any] = [self.config(), hooks, put_on, type(self.diffusion), stated]
         if not is_ours(type(self)):
