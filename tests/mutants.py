@@ -306,7 +306,9 @@ LABELS = [
     trap("p_uncond is the share that is kept", "drop_labels",
          {f"{COIN} < p_uncond": f"{COIN} >= p_uncond"},
          by("diffusion.test_labels_are_dropped_at_the_rate_asked_for", p=0.1), DROPPED),
-    trap("null in training is 0", "fit", {"model.null_label": "0"}, DROPPED),
+    trap("null in training is 0", "fit", {
+        "drop_labels(label, dropped, model.null_label, generator)":
+        "drop_labels(label, dropped, 0, generator)"}, DROPPED),
     trap("no label dropout in training", "fit",
          {"getattr(model, 'p_uncond', None)": "0.0"}, DROPPED),
 ]
