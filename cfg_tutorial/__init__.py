@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from cfg_tutorial.app.prediction import predict
     from cfg_tutorial.app.widgets import Playground, explore
     from cfg_tutorial.domains.sounds import Recordings, read_clips, save_wav
+    from cfg_tutorial.lessons.expected import expect
     from cfg_tutorial.plots import plot_coverage, source
 
 _LATER = {
@@ -62,6 +63,7 @@ _LATER = {
     "plot_coverage": "plots",
     "source": "plots",
     "check": "lessons",
+    "expect": "lessons.expected",
     "explore": "app.widgets",
     "predict": "app.prediction",
     "Playground": "app.widgets",
@@ -82,6 +84,7 @@ __all__ = [
     "check_domain",
     "composed",
     "drop_labels",
+    "expect",
     "explore",
     "fit",
     "guide",

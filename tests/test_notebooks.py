@@ -196,6 +196,7 @@ def test_the_import_becomes_the_first_cell(above, aside, tmp_path):
     [
         (new_code_cell("1", outputs=[new_output("error", ename="E", evalue="bad")]), "bad"),
         (printed("careful", name="stderr"), "careful"),
+        (printed("Unexpected: modes is 2, not from 3 to 4."), "modes is 2, not from 3 to 4"),
         (printed("guide: Wrong sign", "ct.check.guide(f)"), "a check said"),
         (printed("share 0.9"), "share is 0.9, not from 0.1 to 0.2"),
         (printed("other 0.15"), "prints a number after 'share'"),

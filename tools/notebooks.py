@@ -64,6 +64,7 @@ PROGRESS = re.compile(r"^([^:|]+: +100%\|[^|]*\| \d+/\d+) \[[^\],]*, [^\],]*(?:,
 
 MOST_MEMORY = 1.5  # GiB
 MOST_SIZE = 0.35  # MB
+UNEXPECTED = "Unexpected: "  # as `ct.expect` begins what it says
 VERDICT = {"student": "not written yet", "solved": "Right"}
 
 
@@ -235,6 +236,7 @@ def faults(notebook: Any, copy: str) -> list[str]:
                     found.append(f"{where}: {label} is {seen[-1]}, not from {low} to {high}")
             continue
         above += text(cell) + "\n"
+        found += [f"{where}: {line}" for line in text(cell).splitlines() if UNEXPECTED in line]
         for output in cell.outputs:
             if output.output_type == "error" or output.get("name") == "stderr":
                 found.append(f"{where}: {output.get('evalue') or output.text}")
