@@ -50,6 +50,7 @@ except (ImportError, OSError) as error:  # of a library that is missing, or does
 
 if TYPE_CHECKING:
     import cfg_tutorial.lessons as check
+    from cfg_tutorial.app.frames import frames
     from cfg_tutorial.app.prediction import predict
     from cfg_tutorial.app.widgets import Playground, explore
     from cfg_tutorial.domains.sounds import Recordings, read_clips, save_wav
@@ -65,6 +66,7 @@ _LATER = {
     "check": "lessons",
     "expect": "lessons.expected",
     "explore": "app.widgets",
+    "frames": "app.frames",
     "predict": "app.prediction",
     "Playground": "app.widgets",
 }
@@ -87,6 +89,7 @@ __all__ = [
     "expect",
     "explore",
     "fit",
+    "frames",
     "guide",
     "guided",
     "interval",

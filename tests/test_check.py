@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from cfg_tutorial import check, guide, guided, interval, measures
+from cfg_tutorial import check, guide, guided, interval, measures, sample_euler
 
 # Answers written here on their own, not taken from the check's list of mistakes.
 
@@ -140,7 +140,58 @@ def loss_row_by_row(log_prob, masked):
     return torch.stack(each).mean()
 
 
+def two_precisions(scale, sigma):
+    first = 1 / torch.tensor([1.0, 2.0])
+    then = 1 / (1 / first + sigma**2)
+    powers = torch.tensor([scale, 1 - scale])
+    return 1 / (powers @ then), 1 / (powers @ first) + sigma**2
+
+
+def euler_by_hand(model, x, sigmas, label, last=None):
+    for i in range(len(sigmas) - 1)[:last]:
+        x0 = model(x, sigmas[i], label)
+        x = x0 + (x - x0) * sigmas[i + 1] / sigmas[i]
+    return x
+
+
+def euler_at_the_next(model, x, sigmas, label):
+    for sigma, sigma_next in zip(sigmas, sigmas[1:], strict=False):
+        x0 = model(x, sigma_next.clamp(min=1e-6), label)
+        x = x0.lerp(x, sigma_next / sigma)
+    return x
+
+
+def plain_guidance(model, scale, null=None, off=0):
+    def guided_model(x, level, label):
+        uncond = model(x, level, 0 * label + (model.null_label if null is None else null))
+        return uncond + (scale + off) * (model(x, level, label) - uncond)
+
+    return guided_model
+
+
+def covered_by_hand(mode, weights, share=0.25, invalid=False):
+    total = len(mode) if invalid else sum(m >= 0 for m in mode.tolist())
+    counts = [sum(m == k for m in mode.tolist()) for k in range(len(weights))]
+    pairs = zip(counts, weights.tolist(), strict=True)
+    return sum(count >= share * total * weight for count, weight in pairs) / len(weights)
+
+
 RIGHT = {
+    "two_orders": [
+        two_precisions,
+        lambda scale, sigma: [
+            (1 + sigma**2) * (2 + sigma**2) / (1 + sigma**2 + scale),
+            2 / (1 + scale) + sigma**2,
+        ],
+    ],
+    "own_sampler": [euler_by_hand, lambda *given: [*sample_euler(*given)][-1]],
+    "own_guidance": [plain_guidance, guided],
+    "own_coverage": [
+        covered_by_hand,
+        lambda mode, weights: measures.mode_coverage(
+            mode[mode >= 0].bincount(minlength=len(weights)), weights
+        ),
+    ],
     "guide": [
         lambda cond, uncond, scale: uncond + scale * (cond - uncond),
         lambda cond, uncond, scale: cond + (scale - 1) * (cond - uncond),
@@ -212,6 +263,41 @@ RIGHT = {
 }
 
 WRONG = {
+    "two_orders": [
+        lambda scale, sigma: two_precisions(scale, sigma)[::-1],
+        lambda scale, sigma: tuple(1 / one for one in two_precisions(scale, sigma)),
+        lambda scale, sigma: two_precisions(scale, sigma**0.5),
+        lambda scale, sigma: (two_precisions(scale, sigma)[0], 2 / (1 + scale)),
+        lambda scale, sigma: (2 / (1 + scale), two_precisions(scale, sigma)[1]),
+        lambda scale, sigma: two_precisions(1 - scale, sigma),
+        lambda scale, sigma: (2 - scale + sigma**2, 2 - scale + sigma**2),
+        lambda scale, sigma: ((1 + sigma**2) / scale, 1 / scale + sigma**2),
+        lambda scale, sigma: two_precisions(scale, sigma)[0],
+    ],
+    "own_sampler": [
+        lambda *given: euler_by_hand(*given, last=-1),
+        lambda *given: euler_by_hand(*given, last=0),
+        lambda model, x, sigmas, label: euler_by_hand(model, x, sigmas[[0, -1]], label),
+        euler_at_the_next,
+        lambda model, x, sigmas, label: model(x, sigmas[-2], label),
+        lambda *given: [*sample_euler(*given)],
+    ],
+    "own_guidance": [
+        lambda model, scale: plain_guidance(model, 1 - scale),
+        lambda model, scale: plain_guidance(model, scale, off=1),
+        lambda model, scale: plain_guidance(model, scale, null=0),
+        lambda model, scale: model,
+        lambda model, scale: model(*[torch.zeros(3, 2), torch.ones(()), torch.zeros(3).long()]),
+    ],
+    "own_coverage": [
+        lambda mode, weights: covered_by_hand(mode, weights, share=1),
+        lambda mode, weights: covered_by_hand(mode, weights, share=1e-9),
+        lambda mode, weights: covered_by_hand(mode, weights, invalid=True),
+        lambda mode, weights: covered_by_hand(mode % 4, weights),
+        lambda mode, weights: 1 - covered_by_hand(mode, weights),
+        lambda mode, weights: 4 * covered_by_hand(mode, weights),
+        lambda mode, weights: covered_by_hand(mode, weights) + 7,
+    ],
     "guide": [
         lambda cond, uncond, scale: torch.lerp(cond, uncond, scale),
         lambda cond, uncond, scale: uncond + scale * (uncond - cond),

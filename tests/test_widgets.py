@@ -381,3 +381,40 @@ def test_a_prediction_without_a_kernel_is_its_question(tmp_path):
     bundle = asked._repr_mimebundle_()
     assert bundle["text/markdown"] == "**A?**\n\n- yes\n- no"
     assert "Since" not in json.dumps(bundle)
+
+
+# Figures under a slider
+
+
+def two_figures():
+    from cfg_tutorial.domains.picture import Picture
+
+    figures = {}
+    for sigma in (1.0, 0.5, 0.25):
+        figures[f"{sigma:g}"] = Picture(figsize=(1, 1))
+        figures[f"{sigma:g}"].subplots().set_title(f"{sigma:g}")
+    return figures
+
+
+def test_frames_show_each_figure_at_its_place():
+    widget = ct.frames(two_figures(), name="sigma", start=-1)
+    pages = {widget.slider.value: widget.view.value}
+    for i in (0, 1):
+        widget.place.index = i
+        pages[widget.slider.value] = widget.view.value
+    assert [*pages] == ["0.25", "1", "0.5"] and len(set(pages.values())) == 3
+    for place, shown in pages.items():
+        picture = base64.b64encode(widget.pictures[place]).decode()
+        assert picture in shown and f'alt="sigma {place}"' in shown
+    assert repr(widget) == "Frames: sigma 0.5, of 1, 0.5, 0.25"
+
+
+def test_frames_leave_a_picture_where_no_kernel_runs():
+    widget = ct.frames(two_figures())
+    bundle = widget._repr_mimebundle_()
+    assert base64.b64decode(bundle["image/png"]) == widget.pictures["1"]
+
+
+def test_frames_are_two_or_more():
+    message(lambda: ct.frames({}), "'figures'", "two or more", "0")
+    message(lambda: ct.frames(two_figures(), start=3), "'start'", "below 3", "3")
