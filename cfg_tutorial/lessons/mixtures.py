@@ -241,8 +241,8 @@ def _steps_of_x0(model: Any, x: Tensor, sigmas: Tensor, label: Tensor) -> Tensor
         "each step, with the x of then.": _asked_once,
         "The model is told the noise level that a step leads to. Tell it the one that x "
         "has.": functools.partial(_euler, at=1),
-        "Wrong direction: the noise grows. sigma_next is smaller than sigma.": lambda *given: (
-            _euler(*given, sign=-1.0)
+        "Wrong direction: the noise grows. sigma_next is smaller than sigma.": functools.partial(
+            _euler, sign=-1.0
         ),
         "You jump to the clean guess at each step. Move only some way towards it: keep the noise "
         "that is left.": _steps_of_x0,
