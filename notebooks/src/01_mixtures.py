@@ -12,7 +12,7 @@
 #
 # | | |
 # |---|---|
-# | time | about 40 minutes to work through; the code runs for less than 2 minutes |
+# | time | about 35 minutes to work through; the code runs for less than 1 minute |
 # | you know | Python and a little PyTorch; what a density is |
 # | you need | two cores, no GPU, no network |
 
