@@ -77,13 +77,13 @@ def main() -> None:
         ("guided step / network, U-Net, 64 rows (target 1.10)", guided_step, images, 64),
         ("guided step / network, U-Net, 256 rows (target 1.10)", guided_step, images, 256),
         ("guided step / network, U-Net, 1000 rows (target 1.10)", guided_step, images, 1000),
-        ("7 scales in one call / 7 calls, mixtures, 250 a scale (1.05)", one_call, mixtures, 250),
-        ("7 scales in one call / 7 calls, images, 64 a scale (1.05)", one_call, images, 64),
-        ("7 scales in one call / 7 calls, mixtures, 32 a scale (.91)", one_call, mixtures, 32),
-        ("7 scales in one call / 7 calls, text, 32 a scale (.91)", one_call, text, 32),
-        ("7 scales in one call / 7 calls, audio, 32 a scale (.91)", one_call, audio, 32),
-        ("7 scales in one call / 7 calls, text, 250 a scale (1.05)", one_call, text, 250),
-        ("7 scales in one call / 7 calls, audio, 250 a scale (1.05)", one_call, audio, 250),
+        ("7 scales in one call / 7 calls, mixtures, 250 per scale (1.05)", one_call, mixtures, 250),
+        ("7 scales in one call / 7 calls, images, 64 per scale (1.05)", one_call, images, 64),
+        ("7 scales in one call / 7 calls, mixtures, 32 per scale (.91)", one_call, mixtures, 32),
+        ("7 scales in one call / 7 calls, text, 32 per scale (.91)", one_call, text, 32),
+        ("7 scales in one call / 7 calls, audio, 32 per scale (.91)", one_call, audio, 32),
+        ("7 scales in one call / 7 calls, text, 250 per scale (1.05)", one_call, text, 250),
+        ("7 scales in one call / 7 calls, audio, 250 per scale (1.05)", one_call, audio, 250),
     ]
     lines = []
     for words, function, domain, n in tqdm(work, ascii=True, ncols=78):

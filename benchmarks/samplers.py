@@ -3,7 +3,7 @@
     python benchmarks/samplers.py
 
 On exact mixtures (ring and grid) at guidance scales 1, 3 and 8: the share of samples that end in
-another mode than the converged ODE takes the same noise to, against forwards a sample. Ancestral
+another mode than the converged ODE takes the same noise to, against forwards per sample. Ancestral
 sampling is no ODE and has no such share; what its modes' law differs by is the total variation.
 """
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cfg_tutorial.arguments import check_label, check_scale, require
 
 Scale = float | Tensor | Callable[[Tensor], Any]
-Branch = tuple[Any, Tensor, float | Tensor]  # model, label of each row, weight: one or one a row
+Branch = tuple[Any, Tensor, float | Tensor]  # model, label of each row, weight: one or one per row
 
 # A scale this near to 0 or 1 is meant to be 0 or 1: 0.1 * 10 must not pay for two branches.
 ROUNDING = 1e-6
@@ -288,7 +288,7 @@ class Guided(Wrapper):
         return combine(x, level, [*branches, (self.model, null, _rounded(rest))])
 
     def scale_at(self, scale: Scale, x: Tensor, level: Tensor) -> float | Tensor:
-        """Return a scale, one number or one a row of x (n, ...), rounded to 0 and 1."""
+        """Return a scale, one number or one per row of x (n, ...), rounded to 0 and 1."""
         if callable(scale):
             scale = _rounded(check_scale(scale(level), *self.said))
         if isinstance(scale, float):
@@ -328,7 +328,7 @@ def guided(model: Any, guidance_scale: Scale) -> Guided:
 
     Raises
     ------
-    ValueError : a scale that is not finite and real or not one a row; a model trained without
+    ValueError : a scale that is not finite and real or not one per row; a model trained without
         label dropout (``p_uncond`` 0), which has no unconditional branch
 
     Source: Ho & Salimans 2022 (arXiv 2207.12598). Lesson: 01_mixtures.
@@ -363,7 +363,7 @@ def composed(model: Any, scales: dict[Any, Scale]) -> Guided:
     Raises
     ------
     ValueError : no labels, a label that the model does not know, a scale that is not finite, real
-        and one or one a row; a model trained without label dropout
+        and one or one per row; a model trained without label dropout
 
     Source: Liu et al. 2022 (arXiv 2206.01714). Lesson: 04_audio.
     """

@@ -19,8 +19,8 @@ class Record:
     """What a cell measured: a line of the journal.
 
     scales : NaN alone, where what is measured has no scale
-    measures : name to a value a scale
-    mode_share : a list a scale, in it a list a class, in it a share a mode
+    measures : name to one value per scale
+    mode_share : one list per scale, in it one per class, in it one share per mode
     rows : network rows that sampling ran
     weights : SHA-256 of the model's weights
     """

@@ -161,7 +161,7 @@ class Transformer(nn.Module):
     Parameters
     ----------
     vocab_size : int, number of words; mask and padding are the two tokens that follow
-    num_classes : list of int, one a part of the label
+    num_classes : list of int, one per part of the label
     causal : bool, GPT-2, which sees only what stands before a place, or else BERT
     hidden, depth, heads : int
     longest : int, greatest number of places, prompt included

@@ -98,8 +98,8 @@ def draw_shares(
 
     Parameters
     ----------
-    shares, own : a number a mode
-    colours : one, or one a mode
+    shares, own : one number per mode
+    colours : one, or one per mode
     name : what the legend calls the bars
     """
     from cfg_tutorial.domains.picture import plain
@@ -196,7 +196,7 @@ def _draw_curve(
 
 
 def _by_seed(table: Any, measure: str) -> Any:
-    """Return a measure as a frame, a row a scale and a column a seed."""
+    """Return a measure as a frame, one row per scale and one column per seed."""
     rows = table[table.measure == measure]
     return rows.pivot_table(index="scale", columns="seed", values="value")
 

@@ -112,7 +112,7 @@ def evaluated(model: Any, states: Iterator[Any]) -> Iterator[Any]:
 def _run(
     model: Any, states: Iterator[Any], levels: Tensor, label: Tensor, rows: Tensor
 ) -> Iterator[Any]:
-    """Yield ``states``, one a step, and tell a model that remembers a run of its
+    """Yield ``states``, one per step, and tell a model that remembers a run of its
     ``start(label, rows)``, and once a step of its ``step(level)``, however often the rule then
     evaluates it."""
     tell(model, "start", label, rows)
@@ -154,7 +154,7 @@ def sample_heun(
 ) -> Iterator[Tensor]:
     """Yield successive states of the probability-flow ODE, Heun's second-order rule.
 
-    Two evaluations a step, one in the last. Parameters and errors: as ``sample_euler``.
+    Two evaluations per step, one in the last. Parameters and errors: as ``sample_euler``.
 
     Source: Karras et al. 2022, algorithm 1 without churn (arXiv 2206.00364). Lesson: 01_mixtures.
     """
@@ -173,7 +173,7 @@ def sample_dpmpp_2m(
     model: Any, x: Tensor, sigmas: Tensor, label: Tensor, rows: Tensor | None = None
 ) -> Iterator[Tensor]:
     """Yield successive states of the probability-flow ODE, DPM-Solver++ 2M: second order, one
-    evaluation a step.
+    evaluation per step.
 
     Its memory of the step before is dropped where the model jumps (a level in ``model.edges``).
     Parameters and errors: as ``sample_euler``.

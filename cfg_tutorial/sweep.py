@@ -86,8 +86,8 @@ def sweep(
     executor : any concurrent.futures executor, to run cells in parallel
     source : "trained" (trained here, or kept from before), "shipped" or "exact"
     references : add what stands beside the curves, see ``reference``; their seed is -1
-    n : samples a scale, shared out evenly to the classes
-    folder : keeps results.jsonl, one line a finished cell, and the first samples of each cell;
+    n : samples per scale, shared out evenly to the classes
+    folder : keeps results.jsonl, one line per finished cell, and the first samples of each cell;
         cells found there are not run again
     on_cell : called with each finished cell's record, from this process
 
@@ -389,7 +389,7 @@ def to_table(records: Iterable[Record]) -> Any:
     -------
     domain, source (one of SOURCES or REFERENCES), method, seed (-1
     for references), scale (NaN where there is none), label (class, or "mean" over classes), mode
-    (its name, for measure "mode_share", else ""), measure, value, n (samples a scale), num_steps,
+    (its name, for measure "mode_share", else ""), measure, value, n (samples per scale), num_steps,
     rows (network rows that sampling the whole cell ran), weights (SHA-256 of the model's weights)
     """
     import pandas as pd

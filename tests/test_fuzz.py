@@ -283,7 +283,7 @@ def test_samples_in_the_units_of_integers_are_read(tmp_path):
 def test_a_rate_that_no_sound_has_is_refused(tmp_path, limits):
     """A rate that resampling would need gigabytes for is refused by name."""
     soundfile.write(tmp_path / "a.wav", np.tile(tone(), 300), 20_999_999, subtype="PCM_U8")
-    refused(tmp_path, "20999999 samples a second: not from 1000 to 1000000")
+    refused(tmp_path, "20999999 samples per second: not from 1000 to 1000000")
 
 
 def test_a_small_file_of_endless_silence_is_refused(tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ def main() -> int:
     )
     parser.add_argument("what", choices=("keep", "compare"))
     parser.add_argument("file", type=Path)
-    parser.add_argument("--samples", type=int, default=1000, metavar="N", help="samples a scale")
+    parser.add_argument("--samples", type=int, default=1000, metavar="N", help="samples per scale")
     args = parser.parse_args()
     now = table(args.samples)
     if args.what == "keep":

@@ -27,7 +27,7 @@ from cfg_tutorial.sweep import (
     use_line,
 )
 
-DRAFT = 250  # samples a scale on the first page, which comes from the shipped weights, at least
+DRAFT = 250  # samples per scale on the first page, which comes from the shipped weights, at least
 LONGEST_FIRST = ["images", "text", "audio", "mixtures"]
 
 

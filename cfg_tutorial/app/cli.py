@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     atlas.add_argument("--out", default="atlas", metavar="FOLDER", help="where to (default: atlas)")
     atlas.add_argument("--domains", nargs="+", metavar="NAME", help="which domains (default: all)")
     atlas.add_argument("--seeds", type=positive, metavar="N", help="training seeds a domain")
-    atlas.add_argument("--samples", type=positive, metavar="N", help="samples a scale")
+    atlas.add_argument("--samples", type=positive, metavar="N", help="samples per scale")
     atlas.add_argument("--workers", type=positive, metavar="N", help="processes, one thread each")
     atlas.add_argument("--quick", action="store_true", help="use the shipped models, train nothing")
 

@@ -217,7 +217,7 @@ def _paired(wides: dict[tuple[str, str], Any], drawn: str) -> list[dict[str, Any
 
 
 def _by_seed(rows: Any) -> Any:
-    """Return a measure as a frame, a row a scale and a column a seed."""
+    """Return a measure as a frame, one row per scale and one column per seed."""
     return rows.pivot_table(index="scale", columns="seed", values="value")
 
 
@@ -260,7 +260,7 @@ def _samples(out: Path, name: str, drawn: str, records: list[Record]) -> list[di
 
 @functools.lru_cache(maxsize=64)  # the page is written again as cells finish, samples stay
 def _pictures(name: str, path: Path, changed: int, budget: int) -> list[list[plots.View]]:
-    """Return each class's views, one a scale, with no more sounds than the budget has bytes."""
+    """Return each class's views, one per scale, with no more sounds than the budget has bytes."""
     domain, x = load_once(name), files.load_tensors(path)[0]["x"]
     num_classes = len(domain.classes)
 

@@ -100,7 +100,7 @@ class Explorer(widgets.VBox):
         self.said.value = f'<div role="status"><b>{html.escape(frame.words)}</b></div>'
 
     def work(self) -> Iterator[None]:
-        """Draw samples of all scales from the same noise, then a frame a scale; yield often.
+        """Draw samples of all scales from the same noise, then one frame per scale; yield often.
 
         Raises
         ------
@@ -232,7 +232,7 @@ def explore(
     domain : name, or Domain
     model : callable (x, level, label), the domain's shipped weights unless given
     scales : the slider's places, at least two
-    n : samples a scale, at least 10 a mode
+    n : samples per scale, at least 10 per mode
 
     Raises
     ------
@@ -241,7 +241,7 @@ def explore(
     domain = load(domain) if isinstance(domain, str) else domain
     needed = domain.samples_needed
     n = max(domain.num_shown, needed) if n is None else n
-    require(n >= needed, "explore", "n", f"an int >= {needed} (10 a mode)", n)
+    require(n >= needed, "explore", "n", f"an int >= {needed} (10 per mode)", n)
     require(len(scales) > 1, "explore", "scales", "two numbers or more", scales)
     expected = f"a class, 0 to {len(domain.classes) - 1}"
     require(label in domain.classes, "explore", "label", expected, repr(label))

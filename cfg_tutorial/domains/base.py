@@ -335,7 +335,7 @@ class Domain(Measured, abc.ABC):
 
         Parameters
         ----------
-        n : int, samples a scale
+        n : int, samples per scale
         label : int or Tensor (n,) of int, 0 unless given
         method : (model, scales (m,)) -> model, ``guided`` unless given
         how : what else ``sample`` takes; rows (n,) are those of each scale
@@ -404,7 +404,7 @@ def together(parts: Iterable[Tensor], n: int) -> Tensor:
 
 
 def _whole(label: Any, n: int | None, null: Tensor, where: str) -> Tensor:
-    """Return labels with all their parts, those not given null: one, or one a row.
+    """Return labels with all their parts, those not given null: one, or one per row.
 
     Where a label has k parts, (k,) with n is one label, and otherwise a class for each row.
 

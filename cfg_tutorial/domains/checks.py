@@ -33,7 +33,7 @@ def check_domain(domain: Domain) -> list[str]:
         "rows that sum to 1",
     )
     named = len(domain.mode_names) == k and len(domain.class_names) == len(domain.classes)
-    check("modes and classes have names", named, "one name a mode and one a class")
+    check("modes and classes have names", named, "one name per mode and one per class")
 
     batch = domain.data(400, seed=0)
     again, other, fresh = (

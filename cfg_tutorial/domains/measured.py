@@ -36,7 +36,7 @@ class Measured:
 
     @property
     def samples_needed(self) -> int:
-        """How many samples of a class mode coverage needs: 10 a mode."""
+        """How many samples of a class mode coverage needs: 10 per mode."""
         return 10 * self.num_modes
 
     def measure(self, x: Tensor, label: Any) -> Coverage:
@@ -52,7 +52,7 @@ class Measured:
 
         Warns
         -----
-        UserWarning : a class with fewer than 10 samples a mode; what needs them is NaN, and so is
+        UserWarning : a class with fewer than 10 samples per mode; what needs them is NaN, and so is
             the mean over classes
         """
         check_filled(x, "measure")

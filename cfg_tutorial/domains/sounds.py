@@ -22,7 +22,7 @@ from cfg_tutorial.keys import key_of
 from cfg_tutorial.models import Empirical
 from cfg_tutorial.networks import MLP
 
-RATE, LENGTH = 8_000, 8_192  # samples a second, samples a clip (1.024 s)
+RATE, LENGTH = 8_000, 8_192  # samples per second, samples per clip (1.024 s)
 N_FFT, HOP = 512, 128
 FRAMES = LENGTH // HOP
 FLOOR, REFERENCE = 40.0, 32.0  # dB shown below a spectrogram's 1, and the amplitude there
@@ -30,8 +30,8 @@ NUM_COMPONENTS = 32
 LEVEL, PEAK = 0.1, 0.99  # root mean square of what is played, and the most that a sample may be
 
 SILENT = 1e-4  # a clip whose samples stay below this, of 1, is silence
-LEAST_RATE, MOST_RATE = 1_000, 1_000_000  # samples a second
-MOST_SAMPLES = 2**28  # of a file, a channel: 1 GiB, or 100 minutes at 44,100 a second
+LEAST_RATE, MOST_RATE = 1_000, 1_000_000  # samples per second
+MOST_SAMPLES = 2**28  # of a file, a channel: 1 GiB, or 100 minutes at 44,100 per second
 GREATEST = 1e10  # a sample, of 1: the squares of greater ones are no numbers
 NUM_HELD_OUT = 5  # of a folder's clips, one in so many is held out
 
@@ -186,7 +186,7 @@ class Sounds(Domain):
         return self.basis.decode(x.detach().cpu().float())
 
     def to_sound(self, x: Tensor) -> Tensor:
-        """Return x (n, k) as clips (n, 8192), 8,000 samples a second, between -.99 and .99.
+        """Return x (n, k) as clips (n, 8192), 8,000 samples per second, between -.99 and .99.
 
         Raises
         ------
@@ -277,7 +277,7 @@ class Clips(NamedTuple):
 def read_clips(folder: str | Path) -> Clips:
     """Return the WAV and FLAC files of a folder as clips, labelled by sub-folder.
 
-    Files are mixed down to one channel, resampled to 8,000 samples a second and cut into clips of
+    Files are mixed down to one channel, resampled to 8,000 samples per second and cut into clips of
     1.024 s; what is left is filled up with silence where it is half a clip, or the whole file.
     Silent clips are left out, and all have the same level. Files that lie in the folder itself are
     a class of its name; hidden files and folders are left out.
@@ -344,7 +344,7 @@ def _read_sound(path: Path) -> Tensor:
     if not torch.isfinite(sound).all():
         raise ValueError("samples that are no numbers")
     if not LEAST_RATE <= rate <= MOST_RATE:
-        raise ValueError(f"{rate} samples a second: not from {LEAST_RATE} to {MOST_RATE}")
+        raise ValueError(f"{rate} samples per second: not from {LEAST_RATE} to {MOST_RATE}")
     if len(sound) < rate / 10:
         raise ValueError(f"{len(sound)} samples at {rate} a second: shorter than .1 s")
     peak = sound.abs().max()

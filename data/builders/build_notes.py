@@ -26,7 +26,7 @@ SOUNDFONT = Path("/usr/share/sounds/sf3/MuseScore_General_Full.sf3")
 LIBRARY = "libfluidsynth.so.3"
 TARGET = Path(__file__).parents[1] / "notes8k.npz"
 
-PLAYED_RATE, RATE = 44_100, 8_000  # samples a second
+PLAYED_RATE, RATE = 44_100, 8_000  # samples per second
 BLOCK = (
     64  # samples that FluidSynth computes at a time; whole blocks leave no rest to the next note
 )

@@ -49,7 +49,7 @@ function backdrop(spec, sx, sy) {
   return parts;
 }
 
-/** Return a curve: its band, a thin line a seed, the mean with its points. */
+/** Return a curve: its band, one thin line per seed, the mean with its points. */
 function drawCurve(curve, sx, sy) {
   const colour = ink(curve.colour);
   const points = (xs, ys) =>

@@ -66,7 +66,7 @@ function sources(domains = page.domains) {
     const seeds = Object.keys(drawnSeries(d, "validity")?.seeds ?? {}).length;
     const plural = seeds === 1 ? "" : "s";
     const name = page.sources[d.drawn].name;
-    return `${d.name}: ${name}, ${seeds} seed${plural}, ${d.n} samples a scale`;
+    return `${d.name}: ${name}, ${seeds} seed${plural}, ${d.n} samples per scale`;
   });
   return said.join("; ");
 }

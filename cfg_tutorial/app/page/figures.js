@@ -104,7 +104,7 @@ function domainPanel(figure, domain) {
   return panelOf(figure, domain.name, curves, own);
 }
 
-/** Return a figure's panels: one a domain, or one of all. */
+/** Return a figure's panels: one per domain, or one of all. */
 function panelsOf(figure) {
   if (figure.together) return [commonPanel(figure)];
   const one = figure.paired ? pairedPanel : domainPanel;

@@ -79,7 +79,7 @@ function panelMarkup(d) {
     <table class="stats"><caption class="hidden">Measures of ${name}, mean over classes, with
       95 % t intervals over seeds</caption><tbody></tbody></table>
     <p class="note">Numbers: mean over classes and seeds [95 % t interval].
-      ${escape(page.sources[d.drawn].name)}, ${d.n} samples a scale.</p>
+      ${escape(page.sources[d.drawn].name)}, ${d.n} samples per scale.</p>
     <div class="bars"></div>${tools(`bars_${d.name}`, `mode shares, ${d.name}`, picture)}
   </article>`;
 }
