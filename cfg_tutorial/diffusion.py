@@ -37,12 +37,13 @@ def karras_sigmas(num_steps: int, sigma_min: float, sigma_max: float, rho: float
 def insert_levels(levels: Tensor, edges: tuple[float, ...]) -> Tensor:
     """Return the decreasing ``levels`` (k + 1,) with the ``edges`` that lie among them added.
 
-    A level within a thousandth of an edge gives way to it: a step so short would spoil the
-    differences that multistep samplers take.
+    A level within a thousandth of an edge gives way to it, but for the first, at which the noise
+    is: a step so short would spoil the differences that multistep samplers take.
     """
     extra = levels.new_tensor(edges)
     extra = extra[(extra > levels[-1]) & (extra <= levels[0])]
     near = ((levels[:, None] - extra).abs() < 1e-3 * extra).any(1)
+    near[0] = False
     return torch.cat([levels[~near], extra]).unique().flip(0)
 
 
@@ -67,7 +68,8 @@ def drop_labels(
     Source: Ho & Salimans 2022, algorithm 1 (arXiv 2207.12598). Lesson: 01_mixtures.
     """
     require(0 <= p_uncond <= 1, "drop_labels", "p_uncond", "in [0, 1]", p_uncond)
-    heads = torch.rand(len(label), generator=generator, device=label.device) < p_uncond
+    device = generator.device if generator else label.device
+    heads = (torch.rand(len(label), generator=generator, device=device) < p_uncond).to(label.device)
     heads = heads.reshape(-1, *[1] * (label.ndim - 1))
     return torch.where(heads, torch.as_tensor(null_label).to(label), label)
 
@@ -116,7 +118,10 @@ class Gaussian:
     def levels(
         self, num_steps: int, edges: tuple[float, ...] = (), dtype: torch.dtype | None = None
     ) -> Tensor:
-        """Return the sampling levels (num_steps + 1,), decreasing, last 0, and the edges added."""
+        """Return the sampling levels (num_steps + 1,), decreasing, last 0, and the edges added.
+
+        ``dtype`` is to be that of x, so that a window's edge is a level to the last bit.
+        """
         sigmas = karras_sigmas(num_steps, self.sigma_min, self.sigma_max, self.rho)
         return insert_levels(sigmas.to(dtype or sigmas.dtype), edges)
 
@@ -140,7 +145,8 @@ class Gaussian:
     def loss(
         self, model: Any, x0: Tensor, label: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return the mean squared error of the predicted x0, weighted to 1 for any sigma.
+        """Return the mean squared error of the predicted x0, weighted so that each noise level
+        counts about equally: a network that has learned nothing yet has about 1 at any sigma.
 
         Parameters
         ----------
@@ -194,7 +200,8 @@ class Masked:
         ValueError : num_steps < 1
         """
         check_count(num_steps, "Masked.levels", "num_steps")
-        return torch.linspace(1, 0, num_steps + 1)
+        fractions = torch.arange(num_steps, -1, -1, dtype=torch.float64) / num_steps
+        return fractions.to(torch.get_default_dtype())  # rounded once: a window may begin at one
 
     def noise(self, shape: tuple[int, ...], seed: int, rows: Tensor, like: Tensor) -> Tensor:
         """Return the first state (n, length): all places masked."""
@@ -227,7 +234,8 @@ class Masked:
 
         Parameters
         ----------
-        x0 : Tensor (n, length) of int
+        model : returns normalised log-probabilities, which a guided model's are not
+        x0 : Tensor (n, length) of int; a row of nothing but padding costs nothing
         label : Tensor (n,) or (n, k), after label dropout
 
         Source: Ou et al. 2024 (arXiv 2406.03736), Sahoo et al. 2024 (arXiv 2406.07524). Lesson:
@@ -241,7 +249,7 @@ class Masked:
             luck = torch.rand(len(x0), generator=generator)
             quantile = (torch.randperm(len(x0), generator=generator) + luck) / len(x0)
             count = (quantile.to(x0.device) * length).floor().add(1).minimum(length)
-            level, weight = count / length, length / count
+            level, weight = count / length.clamp(min=1), length / count.clamp(min=1)
             x = self.corrupt(x0, level, generator)
             hidden = x == self.mask_token
         words = x0.masked_fill(~real, 0)

@@ -1,18 +1,18 @@
 """Guidance: turns a model into a guided model. Knows nothing of networks, noise or data.
 
 From the formula, ``guide``, over scales that depend on the level (``interval``, ``ramp``) to the
-one packer of branches, ``combine``, and the two that use it: ``guided`` and ``composed``.
+one packer of branches, ``combine``, and the models that call it: ``guided`` and ``composed``.
 """
 
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-from cfg_tutorial.arguments import check_label, check_scale, require
+from cfg_tutorial.arguments import check_filled, check_label, check_scale, require
 
 Scale = float | Tensor | Callable[[Tensor], Any]
 Branch = tuple[Any, Tensor, float | Tensor]  # model, label of each row, weight: one or one per row
@@ -60,8 +60,9 @@ class Schedule:
     def __init__(self, at: Callable[[Tensor], Tensor], edges: tuple[float, ...] = ()):
         self.at, self.edges = at, edges
 
-    def __call__(self, level: Tensor) -> Tensor:
-        return self.at(level)
+    def __call__(self, level: Any) -> Tensor:
+        level = torch.as_tensor(level)
+        return self.at(level if level.is_floating_point() else level.double())
 
 
 def interval(scale: float | Tensor, lo: float = 0.0, hi: float = math.inf) -> Schedule:
@@ -124,7 +125,7 @@ def _product(first: Scale, second: Scale) -> Scale:
     """Return the scale that guides once as much as two scales do one after the other."""
     pair: list[Any] = [s if callable(s) else check_scale(s) for s in (first, second)]
     edges = {edge for scale in pair for edge in getattr(scale, "edges", ())}
-    if any(map(callable, pair)):
+    if any(callable(scale) or scale.requires_grad for scale in pair):
         return Schedule(functools.partial(_times, *pair), tuple(edges))
     return _times(pair[0], pair[1], torch.zeros(()))
 
@@ -134,13 +135,18 @@ def _times(first: Any, second: Any, level: Tensor) -> Tensor:
     ok = not (a.ndim and b.ndim and len(a) != len(b))
     expected = "must have one value a row, as many as the model's own scale has, "
     require(ok, "guided", "guidance_scale", f"{expected}{a.numel()}", lambda: len(b))
-    return a * b
+    return a.to(level.device) * b.to(level.device)
 
 
 def _rounded(scale: Tensor | float) -> float | Tensor:
-    """Return a scale, 0-d as a number, with all within ROUNDING of 0 or 1 made just that."""
-    if isinstance(scale, float) or not (scale.ndim or scale.requires_grad):
-        value = scale if isinstance(scale, float) else float(scale.detach())
+    """Return a scale, 0-d as a number, with all within ROUNDING of 0 or 1 made just that.
+
+    One that is learned stays as it is: rounded, it would have no gradient there.
+    """
+    if isinstance(scale, Tensor) and scale.requires_grad:
+        return scale
+    if isinstance(scale, float) or not scale.ndim:
+        value = float(scale)
         near = [exact for exact in (0.0, 1.0) if abs(value - exact) < ROUNDING]
         return near[0] if near else value
     nearest = scale.round().clamp(0, 1)
@@ -150,20 +156,21 @@ def _rounded(scale: Tensor | float) -> float | Tensor:
 def predictions(x: Tensor, level: Tensor, branches: list[Branch]) -> list[Tensor]:
     """Return what each branch predicts, (n, ...) each: all rows of one model go through one call.
 
-    A row whose weight is 0 is not run; what another branch predicts for it stands in its place.
+    A row whose weight in a (n,) tensor is 0 is not run; what another branch predicts for it stands
+    in its place. A weight that is a number, or learned, runs all rows.
 
     Parameters
     ----------
     x : Tensor (n, *shape)
     level : Tensor, 0-d or (n,)
-    branches : (model, label (n,) or (n, k), weight) each, the weight a float or Tensor (n,)
+    branches : (model, label (n,) or (n, k), weight) each, the weight a number or Tensor (n,)
     """
-    n, whole = len(x), all(isinstance(weight, float) for *_, weight in branches)
+    n, whole = len(x), not any(isinstance(weight, Tensor) for *_, weight in branches)
     rows: list[Any] = [slice(None) for _ in branches]
     if not whole:
         every = torch.arange(n, device=x.device)
         weights = [weight for *_, weight in branches]
-        rows = [every if isinstance(w, float) else w.nonzero()[:, 0] for w in weights]
+        rows = [w.nonzero()[:, 0] if _has_rows(w) else every for w in weights]
     order: list[int] = []
     answers: list[Tensor] = []
     for model in {id(model): model for model, *_ in branches}.values():
@@ -181,7 +188,12 @@ def predictions(x: Tensor, level: Tensor, branches: list[Branch]) -> list[Tensor
         place[i, rows[i]] = torch.arange(start, start + len(rows[i]), device=x.device)
         start += len(rows[i])
     other = place.amax(0)
-    return [answer[torch.where(own < 0, other, own)] for own in place]
+    return [answer[torch.where(at < 0, other, at)] for at in place]
+
+
+def _has_rows(weight: Any) -> TypeGuard[Tensor]:
+    """Return whether a weight says row by row which are run: a learned one needs its gradient."""
+    return isinstance(weight, Tensor) and not weight.requires_grad
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
@@ -192,13 +204,14 @@ def combine(x: Tensor, level: Tensor, branches: list[Branch]) -> Tensor:
     """Return the sum of what the branches predict, weighted: (n, ...). See ``predictions``.
 
     A row of weight 0 costs no forward. Two branches whose weights sum to 1 are a ``guide``, exact
-    at 0 and 1. What a branch with a weight forbids (-inf) is forbidden, and never NaN.
+    at 0 and 1. What a branch forbids (-inf) is forbidden and never NaN, if its weight is not 0:
+    a negative one does not allow it.
 
     Raises
     ------
     ValueError : a place with nothing allowed
     """
-    used = [b for b in branches if (b[2] != 0 if isinstance(b[2], float) else (b[2] != 0).any())]
+    used = [branch for branch in branches if _counts(branch[2])]
     if len(used) == 1 and _all_one(used[0][2]):
         model, label, _ = used[0]
         return model(x, level, label)
@@ -217,6 +230,13 @@ def combine(x: Tensor, level: Tensor, branches: list[Branch]) -> Tensor:
     got = "a place where the branches together forbid everything"
     require(not forbidden.all(-1).any(), "guided", "model", expected, got)
     return total.masked_fill(forbidden, -torch.inf)
+
+
+def _counts(weight: float | Tensor) -> bool:
+    """Return whether any row needs a branch of this weight, or its gradient does."""
+    if not isinstance(weight, Tensor):
+        return weight != 0
+    return weight.requires_grad or bool((weight != 0).any())
 
 
 def _all_one(weight: float | Tensor) -> bool:
@@ -265,14 +285,18 @@ class Guided(Wrapper):
         super().__init__(
             model, {e for scale in scales.values() for e in getattr(scale, "edges", ())}
         )
-        self.said = name, where
+        self.blamed = name, where  # in errors: the argument, and the function that took it
+        for key, scale in scales.items():
+            if isinstance(scale, nn.Parameter):
+                self.register_parameter(f"scale of {key}".replace(".", ""), scale)
         self.scales = {
             key: scale if callable(scale) else _rounded(check_scale(scale, name, where))
             for key, scale in scales.items()
         }
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        label = check_label(label, len(x), self.null_label, self.said[1]).to(x.device)
+        check_filled(x, self.blamed[1])
+        label = check_label(label, len(x), self.null_label, self.blamed[1]).to(x.device)
         level, null = level_beside(x, level), _like(self.null_label, label)
         is_null = (label == null).reshape(len(x), -1).all(1)
         some_null = bool(is_null.any())
@@ -290,11 +314,11 @@ class Guided(Wrapper):
     def scale_at(self, scale: Scale, x: Tensor, level: Tensor) -> float | Tensor:
         """Return a scale, one number or one per row of x (n, ...), rounded to 0 and 1."""
         if callable(scale):
-            scale = _rounded(check_scale(scale(level), *self.said))
+            scale = _rounded(check_scale(scale(level), *self.blamed))
         if isinstance(scale, float):
             return scale
-        scale = scale if scale.ndim else scale.expand(len(x))  # it is learned
-        name, where = self.said
+        scale = scale if scale.ndim else scale.expand(len(x))  # a learned number
+        name, where = self.blamed
         expected = f"must have one value a row of x, {len(x)} of them"
         require(len(scale) == len(x), where, name, expected, lambda: len(scale))
         return scale.to(x.device, torch.float64)
@@ -305,10 +329,12 @@ def _like(one: Any, label: Tensor) -> Tensor:
     return torch.as_tensor(one).to(label).expand_as(label)
 
 
-def _check_dropout(model: Any, where: str) -> None:
+def _check_model(model: Any, where: str) -> None:
     expected = "must have been trained with label dropout, p_uncond > 0"
     ok = getattr(model, "p_uncond", None) != 0
     require(ok, where, "model", expected, "a model with p_uncond = 0")
+    known = hasattr(model, "null_label")
+    require(known, where, "model", "must have null_label, see wrap", lambda: repr(model)[:80])
 
 
 def guided(model: Any, guidance_scale: Scale) -> Guided:
@@ -333,7 +359,7 @@ def guided(model: Any, guidance_scale: Scale) -> Guided:
 
     Source: Ho & Salimans 2022 (arXiv 2207.12598). Lesson: 01_mixtures.
     """
-    _check_dropout(model, "guided")
+    _check_model(model, "guided")
     if not isinstance(model, Guided):
         return Guided(model, {None: guidance_scale}, "guidance_scale", "guided")
     # One layer, so that each row keeps its own scales.
@@ -369,7 +395,7 @@ def composed(model: Any, scales: dict[Any, Scale]) -> Guided:
     """
     ok = isinstance(scales, dict) and scales
     require(ok, "composed", "scales", "{label: scale}, at least one", repr(scales))
-    _check_dropout(model, "composed")
+    _check_model(model, "composed")
     for label in scales:
         check_label([label], 1, model.null_label, "composed")
     return Guided(model, dict(scales), "scales", "composed")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cfg_tutorial.arguments import (
     check_filled,
+    check_int,
     check_label,
     check_levels,
     check_rows,
@@ -41,12 +42,14 @@ def _sampler(check: Callable[..., tuple[Tensor, Tensor]]) -> Callable[[Any], Any
             label = check_label(label, len(x), getattr(model, "null_label", None), name)
             label = label.to(x.device)
             rows = check_rows(bound.arguments["rows"], len(x), name)
+            seed = check_int(bound.arguments.get("seed", 0), name, "seed")
+            require(seed >= 0, name, "seed", "an int >= 0", seed)
             given = zip(bound.arguments, (model, x, levels, label), strict=False)
             bound.arguments.update({**dict(given), "rows": rows})
             states = rule(*bound.args, **bound.kwargs)
             return evaluated(model, _run(model, states, levels, label, rows))
 
-        sample.evaluates = True  # type: ignore[attr-defined]
+        sample.evaluates = True  # type: ignore[attr-defined]  # a domain does it for one's own
         return sample
 
     return decorate
@@ -175,13 +178,15 @@ def sample_dpmpp_2m(
     """Yield successive states of the probability-flow ODE, DPM-Solver++ 2M: second order, one
     evaluation per step.
 
-    Its memory of the step before is dropped where the model jumps (a level in ``model.edges``).
-    Parameters and errors: as ``sample_euler``.
+    Its memory of the step before is dropped where the model jumps: at a level in ``model.edges``,
+    which must be among the sigmas, see ``Gaussian.levels``. Parameters and errors: as
+    ``sample_euler``.
 
     Source: Lu et al. 2022, algorithm 2 (arXiv 2211.01095). Lesson: 01_mixtures.
     """
     edges = sigmas.new_tensor(getattr(model, "edges", ()))
-    previous, last_step = None, sigmas[0]
+    previous: Any = None
+    last_step: Any = None
     for sigma, sigma_next in pairwise(sigmas):
         x0 = model(x, sigma, label)
         step = (sigma / sigma_next).log()
@@ -241,7 +246,8 @@ def sample_unmask(
 
     Words are drawn from the model's predictions, normalised. Places that are not masked stay as
     they are, and a start may have some: of those masked at levels[0], the share level / levels[0]
-    is still masked at each later level. With length + 1 levels one place a step is revealed, which
+    is still masked at each later level, which is what the model is told, however many a row began
+    with. With length + 1 levels one place a step is revealed, which
     samples the exact model's own law; several at once are drawn as if independent.
 
     Parameters
@@ -299,8 +305,9 @@ def _draw(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return a word, its log-probability and log Z, each (n, length), for the places ``at``."""
     prediction = model(tokens, level, label)[at].double()  # (places, words)
+    prediction[:, model.vocab_size :] = -torch.inf  # padding and whatever else is no word
     if model.mask_token < prediction.shape[1]:
-        prediction[:, model.mask_token] = -torch.inf  # a word is never the mask
+        prediction[:, model.mask_token] = -torch.inf
     log_z = prediction.logsumexp(1)
     possible = torch.isfinite(log_z)
     expected = "must allow a word at every place"

@@ -241,10 +241,10 @@ def two_forwards(scale):
 
 ROWS = "mixtures.test_rows_run_are_counted"
 GUIDED_ROWS = "diffusion.test_guided_rows_are_counted_in_the_model"
-USED = "[b for b in branches if (b[2] != 0 if isinstance(b[2], float) else (b[2] != 0).any())]"
+USED = "[branch for branch in branches if _counts(branch[2])]"
 COST = [
     trap("below 1 is conditional", "_rounded",
-         {"scale.ndim or scale.requires_grad": "(scale := scale.clamp(min=1)).ndim"},
+         {"value = float(scale)": "value = max(float(scale), 1.0)"},
          two_forwards(0.5),
          exact_at(0.0, 3)),
     trap("one unit in the last place pays twice", "_rounded",
@@ -271,7 +271,7 @@ FIXED_POINT = "guidance.test_null_label_is_a_fixed_point"
 TOGETHER = "guidance.test_all_parts_become_null_together"
 DROPPED = "training.test_labels_are_dropped_in_training"
 IS_NULL = "(label == null).reshape(len(x), -1)"
-COIN = "torch.rand(len(label), generator=generator, device=label.device)"
+COIN = "torch.rand(len(label), generator=generator, device=device)"
 LABELS = [
     trap("the null label is 0", "Guided.forward",
          {"_like(self.null_label, label)": "_like(0, label)"}, LAW, FIXED_POINT),
@@ -293,7 +293,7 @@ LABELS = [
     trap("no slices", "in_slices",
          {"len(x) <= batch_size": "True"},
          by("diffusion.test_a_learned_model_slices_its_own_forward", n=600)),
-    trap("a model without label dropout is guided", "_check_dropout",
+    trap("a model without label dropout is guided", "_check_model",
          {"getattr(model, 'p_uncond', None) != 0": "True"},
          "guidance.test_a_model_without_label_dropout_cannot_be_guided",
          "bad_input.test_guiding_without_an_unconditional_branch"),
@@ -607,11 +607,11 @@ TOKENS = [
          {"turn.masked_fill(~masked, torch.inf).argsort(1).argsort(1)":
           "turn.masked_fill(~masked, torch.inf).argsort(1)"}, STEPS),
     trap("no weight in the loss", "Masked.loss",
-         {"length / count": "torch.ones(len(x0))"}, COST_OF_MASKED,
+         {"length / count.clamp(min=1)": "torch.ones(len(x0))"}, COST_OF_MASKED,
          by("text.test_nelbo_of_the_exact_model_is_the_entropy_of_the_grammar",
             domain=REVIEWS, label=0)),
     trap("the weight of the loss is inverted", "Masked.loss",
-         {"length / count": "count / length"}, COST_OF_MASKED),
+         {"length / count.clamp(min=1)": "count / length"}, COST_OF_MASKED),
     trap("the loss counts what is visible", "Masked.loss", {"~hidden": "hidden"}, COST_OF_MASKED),
     trap("one number of masked places for a batch", "Masked.loss",
          {"quantile.to(x0.device)": "quantile[:1].to(x0.device)"}, COST_OF_MASKED),
