@@ -75,7 +75,9 @@ for label in (0, 1, model.null_label):
 # one prediction of two of them.
 
 # %% [markdown]
-# ## Exercise 1 · ● write guidance
+# ## Exercise 1: write guidance
+#
+# *Difficulty: ●○○.*
 #
 # `guidance_scale` is 0 for the prediction without a class (`uncond`), 1 for the one with it
 # (`cond`), and above 1 you go on past `cond` in the same direction, in a straight line.
@@ -359,7 +361,9 @@ ct.frames({f"{s:.2g}": field(s) for s in (2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0
 # laws, and guidance tilts what it works on. So the order matters: are the two noised and then
 # tilted, as guidance does at every level, or is the tilted law noised, as it would have to be?
 #
-# ## Exercise 2 · ●● noise and tilt, in two orders
+# ## Exercise 2: noise and tilt, in two orders
+#
+# *Difficulty: ●●○.*
 #
 # Two rules of Gaussians are all you need. Noise of standard deviation $\sigma$ adds $\sigma^2$ to
 # a variance. A product of powers $N_1^{a} N_2^{b}$ has the precision (1 / variance)
@@ -497,7 +501,9 @@ ct.expect(at_3={"ODE": (0.24, 0.26), "SDE": (0.32, 0.44)}, short={"SDE": (0.20, 
 # dropout**: during training, now and then, a sample's label is replaced by `null_label`, so that
 # the network learns to do without.
 #
-# ### Exercise 3 · ● write label dropout
+# ### Exercise 3: write label dropout
+#
+# *Difficulty: ●○○.*
 #
 # Each label has a chance of its own.
 #
@@ -639,7 +645,9 @@ my_explanation = "at scale 8 errors weigh more than at scale 1 because ..."
 # <details><summary>One answer</summary>... guidance multiplies the difference of two predictions by
 # the scale, and with it the small errors in both.</details>
 #
-# ## Exercise 4 · ●● what does guidance cost?
+# ## Exercise 4: what does guidance cost?
+#
+# *Difficulty: ●●○.*
 #
 # Guidance asks the network twice. But not always: at which scales is one answer enough? Write a
 # guided prediction that calls `model(x, level, label)` only as often as that one scale needs; the
@@ -730,7 +738,9 @@ for scale in (1, 3, 8):
 # away. The tilted law would keep all four for ever. Modes 0 and 3 border the other class, and they
 # are the ones that go: guidance flees the border.
 #
-# ## Exercise 5 · ●●● the whole curve, from nothing
+# ## Exercise 5: the whole curve, from nothing
+#
+# *Difficulty: ●●●.*
 #
 # Twenty lines of yours are enough for the figure of this notebook: a sampler, guidance, coverage.
 # Write them one by one; the last cell puts them together.
