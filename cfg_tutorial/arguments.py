@@ -118,19 +118,33 @@ def check_label(label: Any, n: int, highest: int | Tensor | None, where: str) ->
     ------
     ValueError : wrong type, wrong number of rows, or a class that is not known
     """
-    last = "any number" if highest is None else torch.as_tensor(highest).tolist()
-    label = check_tensor(label, where, "label", f"integers from 0 to {last}")
-    most = torch.iinfo(torch.int64).max
-    top = torch.full(label.shape[1:], most) if highest is None else torch.as_tensor(highest)
-    if label.shape == top.shape:
-        label = label.expand(n, *top.shape)
-    shape = (n, *top.shape)
-    ok = is_whole(label) and label.shape == shape
-    require(ok, where, "label", f"an integer tensor of shape {shape}", lambda: described(label))
-    if ((label < 0) | (label > top.to(label.device))).any():
-        found = f"{label.min().item()} to {label.max().item()}"
-        require(False, where, "label", f"from 0 to {last}", found)
+    # A guided model is here at each of its steps: what is said is put together where it is said.
+    if not isinstance(label, Tensor):
+        label = check_tensor(label, where, "label", f"integers from 0 to {_last(highest)}")
+    parts = label.shape[1:] if highest is None else getattr(highest, "shape", ())
+    if label.shape == parts:
+        label = label.expand(n, *parts)
+    if not (is_whole(label) and label.shape == (n, *parts)):
+        expected = f"an integer tensor of shape {(n, *parts)}"
+        require(False, where, "label", expected, described(label))
+    if label.numel():
+        least, most = (one.tolist() for one in (label.aminmax(dim=0) if parts else label.aminmax()))
+        if not _between(least, most, highest):
+            found = f"{label.min().item()} to {label.max().item()}"
+            require(False, where, "label", f"from 0 to {_last(highest)}", found)
     return label.long()  # of uint8 a mask would be made, no index
+
+
+def _between(least: Any, most: Any, highest: Any) -> bool:
+    """Return whether numbers, or lists of one for each part of a label, are from 0 to highest."""
+    if isinstance(least, list):
+        each = [None] * len(least) if highest is None else torch.as_tensor(highest).tolist()
+        return all(map(_between, least, most, each))
+    return least >= 0 and (highest is None or most <= int(highest))
+
+
+def _last(highest: int | Tensor | None) -> Any:
+    return "any number" if highest is None else torch.as_tensor(highest).tolist()
 
 
 def check_rows(rows: Tensor | None, n: int, where: str) -> Tensor:

@@ -166,7 +166,7 @@ def predictions(x: Tensor, level: Tensor, branches: list[Branch]) -> list[Tensor
     branches : (model, label (n,) or (n, k), weight) each, the weight a number or Tensor (n,)
     """
     n, whole = len(x), not any(isinstance(weight, Tensor) for *_, weight in branches)
-    rows: list[Any] = [slice(None) for _ in branches]
+    rows: list[Any] = [None for _ in branches]  # all of them
     if not whole:
         every = torch.arange(n, device=x.device)
         weights = [weight for *_, weight in branches]
@@ -175,9 +175,9 @@ def predictions(x: Tensor, level: Tensor, branches: list[Branch]) -> list[Tensor
     answers: list[Tensor] = []
     for model in {id(model): model for model, *_ in branches}.values():
         own = [i for i, branch in enumerate(branches) if branch[0] is model]
-        levels = _joined([level[rows[i]] for i in own]) if level.ndim else level
-        labels = _joined([branches[i][1][rows[i]] for i in own])
-        answers.append(model(_joined([x[rows[i]] for i in own]), levels, labels))
+        levels = _joined([_rows(level, rows[i]) for i in own]) if level.ndim else level
+        labels = _joined([_rows(branches[i][1], rows[i]) for i in own])
+        answers.append(model(_joined([_rows(x, rows[i]) for i in own]), levels, labels))
         order += own
     answer = _joined(answers)
     if whole:
@@ -194,6 +194,10 @@ def predictions(x: Tensor, level: Tensor, branches: list[Branch]) -> list[Tensor
 def _has_rows(weight: Any) -> TypeGuard[Tensor]:
     """Return whether a weight says row by row which are run: a learned one needs its gradient."""
     return isinstance(weight, Tensor) and not weight.requires_grad
+
+
+def _rows(values: Tensor, rows: Tensor | None) -> Tensor:
+    return values if rows is None else values[rows]
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
@@ -240,7 +244,9 @@ def _counts(weight: float | Tensor) -> bool:
 
 
 def _all_one(weight: float | Tensor) -> bool:
-    return bool(torch.as_tensor(weight - 1).abs().max() < ROUNDING)
+    if not isinstance(weight, Tensor):
+        return abs(weight - 1) < ROUNDING
+    return bool((weight - 1).abs().max() < ROUNDING)
 
 
 class Wrapper(nn.Module):
@@ -298,7 +304,7 @@ class Guided(Wrapper):
         check_filled(x, self.blamed[1])
         label = check_label(label, len(x), self.null_label, self.blamed[1]).to(x.device)
         level, null = level_beside(x, level), _like(self.null_label, label)
-        is_null = (label == null).reshape(len(x), -1).all(1)
+        is_null = (label == null).all(1) if label.ndim > 1 else label == null
         some_null = bool(is_null.any())
         rest: Any = 1.0
         branches: list[Branch] = []
@@ -326,6 +332,8 @@ class Guided(Wrapper):
 
 def _like(one: Any, label: Tensor) -> Tensor:
     """Return one label, an int or of k parts, for every row of ``label`` (n,) or (n, k)."""
+    if isinstance(one, int):
+        return torch.full_like(label, one)
     return torch.as_tensor(one).to(label).expand_as(label)
 
 

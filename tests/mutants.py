@@ -270,7 +270,7 @@ COST = [
 FIXED_POINT = "guidance.test_null_label_is_a_fixed_point"
 TOGETHER = "guidance.test_all_parts_become_null_together"
 DROPPED = "training.test_labels_are_dropped_in_training"
-IS_NULL = "(label == null).reshape(len(x), -1)"
+IS_NULL = "(label == null)"
 COIN = "torch.rand(len(label), generator=generator, device=device)"
 LABELS = [
     trap("the null label is 0", "Guided.forward",
@@ -285,7 +285,8 @@ LABELS = [
     trap("the null label costs two forwards", "Guided.forward",
          {"bool(is_null.any())": "False"}, FIXED_POINT),
     trap("one level for a whole batch", "predictions",
-         {"_joined([level[rows[i]] for i in own]) if level.ndim else level": "level.flatten()[0]"},
+         {"_joined([_rows(level, rows[i]) for i in own]) if level.ndim else level":
+          "level.flatten()[0]"},
          "guidance.test_levels_of_rows_at_one_scale", "guidance.test_levels_of_rows"),
     trap("one level for all slices", "in_slices",
          {"level.split(batch_size)": "repeat(level[:batch_size])"},
