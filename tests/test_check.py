@@ -135,6 +135,48 @@ def weigh_row_by_row(row, log_weight):
     return torch.stack([weight[row == k].sum() for k in range(4)])
 
 
+def hide_row_by_row(tokens, level, mask):
+    hidden = tokens.clone()
+    for row, share in zip(hidden, level.tolist(), strict=True):
+        row[torch.randperm(len(row))[: round(share * len(row))]] = mask
+    return hidden
+
+
+def hide_by_rank(tokens, level, mask, chance=torch.rand_like):
+    rank = chance(tokens.double()).argsort(1).argsort(1)
+    return tokens.masked_fill(rank < (level[:, None] * tokens.shape[1]).round(), mask)
+
+
+def reveal_by_sum(tokens, log_prob, place, of=None, into=None):
+    law = log_prob.softmax(2)[range(len(place)), place if of is None else of]
+    word = (law.cumsum(1) < torch.rand(len(law), 1)).sum(1).clamp(max=law.shape[1] - 1)
+    at = torch.nn.functional.one_hot(place if into is None else into, tokens.shape[1]).bool()
+    return torch.where(at, word[:, None], tokens)
+
+
+def reveal_by_multinomial(tokens, log_prob, place):
+    law = log_prob.exp().gather(1, place[:, None, None].expand(-1, 1, log_prob.shape[2]))[:, 0]
+    return tokens.scatter(1, place[:, None], law.multinomial(1))
+
+
+def copies(prompt, negative, times):
+    return [torch.stack([row for row in rows for _ in range(times)]) for rows in (prompt, negative)]
+
+
+def next_by_rank(cond, uncond, scale, top_k):
+    law = (scale * cond + (1 - scale) * uncond).softmax(1)
+    if top_k > 0:
+        law = law * (law.argsort(1, descending=True).argsort(1) < top_k)
+    return law.multinomial(1)[:, 0]
+
+
+def next_by_noise(cond, uncond, scale, top_k, change=0):
+    logits = uncond + scale * (cond - uncond)
+    least = logits.sort(1, descending=True).values[:, (top_k or logits.shape[1]) - 1 + change]
+    logits[logits < least[:, None]] = -torch.inf
+    return (logits - torch.empty_like(logits).exponential_().log()).argmax(1)
+
+
 def loss_row_by_row(log_prob, masked):
     each = [-p[m].mean() * len(p) for p, m in zip(log_prob, masked, strict=True)]
     return torch.stack(each).mean()
@@ -174,6 +216,39 @@ def covered_by_hand(mode, weights, share=0.25, invalid=False):
     counts = [sum(m == k for m in mode.tolist()) for k in range(len(weights))]
     pairs = zip(counts, weights.tolist(), strict=True)
     return sum(count >= share * total * weight for count, weight in pairs) / len(weights)
+
+
+def two_rows_of(p):
+    rows = torch.stack([p, 1 - p])
+    return rows / rows.sum(1, keepdim=True)
+
+
+def left_by_logs(weights, scale):
+    cond, uncond = weights[0].log(), weights.mean(0).log()
+    return count_by_entropy((scale * cond + (1 - scale) * uncond).softmax(0))
+
+
+def beside_by_hand(weights, closed=True, own=True, of=1, combine=max, choose=max):
+    ours, other = weights[0].tolist(), weights[of].tolist()
+    danger = {}
+    for k in range(len(ours)):
+        after = other[(k + 1) % len(ours)] if closed or k + 1 < len(ours) else 0
+        before = other[k - 1] if closed or k else 0
+        if not own or ours[k] > weights[1, k]:
+            danger[k] = combine(before, after)
+    return choose(danger, key=danger.get)
+
+
+def null_weight_first(scales):
+    weights = [1.0]
+    for scale in scales:
+        weights = [weights[0] - scale, *weights[1:], scale]
+    return torch.tensor(weights)
+
+
+def shared_one_by_one(mode, law, other):
+    heard = [k for k in mode.tolist() if k >= 0]
+    return sum(law[k] > 0 and other[k] > 0 for k in heard) / len(heard)
 
 
 RIGHT = {
@@ -242,6 +317,16 @@ RIGHT = {
             torch.eye(4, dtype=torch.float64)[row].T @ log_weight.exp() / log_weight.exp().sum()
         ),
     ],
+    "hide_words": [hide_row_by_row, hide_by_rank],
+    "reveal_word": [reveal_by_sum, reveal_by_multinomial],
+    "repeat_prompts": [
+        copies,
+        lambda prompt, negative, times: (
+            prompt[:, None].expand(-1, times, -1).flatten(0, 1),
+            torch.repeat_interleave(negative, times, dim=0),
+        ),
+    ],
+    "next_word": [next_by_rank, next_by_noise],
     "masked_loss": [
         loss_row_by_row,
         lambda log_prob, masked: (
@@ -260,6 +345,28 @@ RIGHT = {
         lambda heard, wanted: 1200 * (heard.log2() - wanted.log2()),
         lambda heard, wanted: 1200 * (heard / wanted).log() / torch.tensor(2.0).log(),
     ],
+    "branch_weights": [
+        null_weight_first,
+        lambda scales: (
+            torch.tensor([1.0] + [0.0] * len(scales))
+            + sum(s * torch.eye(len(scales) + 1)[i + 1] for i, s in enumerate(scales))
+            - sum(scales) * torch.eye(len(scales) + 1)[0]
+        ),
+    ],
+    "shared_share": [
+        shared_one_by_one,
+        lambda mode, law, other: (
+            sum((mode == k).sum() for k in (law * other).nonzero()) / (mode >= 0).sum()
+        ),
+    ],
+    "own_law": [two_rows_of, lambda p: torch.stack([p / p.sum(), (1 - p) / (1 - p).sum()])],
+    "modes_left": [
+        left_by_logs,
+        lambda weights, scale: count_by_entropy(
+            weights[0] * (weights[0] / weights.sum(0)) ** (scale - 1)
+        ),
+    ],
+    "endangered": [beside_by_hand, lambda weights: torch.tensor(beside_by_hand(weights))],
 }
 
 WRONG = {
@@ -432,6 +539,72 @@ WRONG = {
         lambda row, log_weight: (row.bincount(log_weight.exp()) / row.bincount()).div(10.0),
         lambda row, log_weight: log_weight.exp() / log_weight.exp().sum(),
     ],
+    "hide_words": [
+        lambda tokens, level, mask: tokens.masked_fill(
+            torch.bernoulli(level[:, None].expand(tokens.shape)).bool(), mask
+        ),
+        lambda tokens, level, mask: hide_by_rank(tokens, 1 - level, mask),
+        lambda tokens, level, mask: hide_by_rank(
+            tokens, level, mask, lambda like: torch.arange(like.shape[1]).expand(like.shape)
+        ),
+        lambda tokens, level, mask: hide_by_rank(
+            tokens, level, mask, lambda like: torch.rand(like.shape[1]).expand(like.shape)
+        ),
+        lambda tokens, level, mask: hide_by_rank(tokens, level, 0),
+        lambda tokens, level, mask: hide_by_rank(tokens, 0 * level + level[0], mask),
+        lambda tokens, level, mask: tokens.copy_(hide_row_by_row(tokens, level, mask)),
+        lambda tokens, level, mask: hide_row_by_row(tokens, level, mask) == mask,
+        lambda tokens, level, mask: tokens.clone(),
+        lambda tokens, level, mask: 0 * tokens + mask,
+    ],
+    "reveal_word": [
+        lambda tokens, log_prob, place: tokens.scatter(
+            1, place[:, None], log_prob.argmax(2).gather(1, place[:, None])
+        ),
+        lambda tokens, log_prob, place: log_prob.exp().flatten(0, 1).multinomial(1).view_as(tokens),
+        lambda tokens, log_prob, place: reveal_by_sum(tokens, log_prob, place, of=0),
+        lambda tokens, log_prob, place: reveal_by_sum(tokens, log_prob, place, into=0 * place),
+        lambda tokens, log_prob, place: tokens.scatter(
+            1, place[:, None], log_prob[0, place[0]].exp().multinomial(1).expand(len(place), 1)
+        ),
+        lambda tokens, log_prob, place: reveal_by_sum(tokens, log_prob.softmax(2), place),
+        lambda tokens, log_prob, place: reveal_by_sum(tokens, 0 * log_prob.softmax(2), place),
+        lambda tokens, log_prob, place: tokens.copy_(reveal_by_sum(tokens, log_prob, place)),
+        lambda tokens, log_prob, place: tokens + 0,
+        lambda tokens, log_prob, place: reveal_by_sum(tokens, log_prob, place)[:, 0],
+    ],
+    "repeat_prompts": [
+        lambda prompt, negative, times: (prompt.repeat_interleave(times, 0), negative),
+        lambda prompt, negative, times: (prompt, negative.repeat_interleave(times, 0)),
+        lambda prompt, negative, times: (copies(prompt, negative, times)[0], negative.tile(2, 1)),
+        lambda prompt, negative, times: (prompt.tile(2, 1), copies(prompt, negative, times)[1]),
+        lambda prompt, negative, times: (torch.cat([prompt] * 2), torch.cat([negative] * 2)),
+        lambda prompt, negative, times: (prompt.tile(1, times), negative.tile(1, times)),
+        lambda prompt, negative, times: copies(negative, prompt, times),
+        lambda prompt, negative, times: (prompt, negative),
+        lambda prompt, negative, times: copies(prompt, negative, times + 1),
+    ],
+    "next_word": [
+        lambda cond, uncond, scale, top_k: next_by_rank(
+            cond.masked_fill(cond < cond.topk(top_k or 4).values[:, -1:], -torch.inf),
+            uncond,
+            scale,
+            top_k,
+        ),
+        lambda cond, uncond, scale, top_k: (uncond + scale * (cond - uncond)).argmax(1),
+        lambda cond, uncond, scale, top_k: next_by_rank(cond, uncond, scale, 0),
+        lambda cond, uncond, scale, top_k: next_by_rank(cond, uncond, scale, top_k and top_k + 1),
+        lambda cond, uncond, scale, top_k: next_by_rank(cond, cond, scale, top_k),
+        lambda cond, uncond, scale, top_k: next_by_rank(uncond, cond, scale, top_k),
+        lambda cond, uncond, scale, top_k: next_by_rank(cond, uncond, scale + 1, top_k),
+        lambda cond, uncond, scale, top_k: (
+            (scale * cond + (1 - scale) * uncond)
+            .softmax(1)
+            .mul((-scale * cond - (1 - scale) * uncond).argsort(1).argsort(1) >= 4 - (top_k or 4))
+            .multinomial(1)[:, 0]
+        ),
+        lambda cond, uncond, scale, top_k: next_by_rank(cond, uncond, 2 * scale - 1, top_k),
+    ],
     "masked_loss": [
         lambda log_prob, masked: -log_prob[masked].sum() / len(masked),
         lambda log_prob, masked: loss_row_by_row(log_prob, masked) / masked.shape[1],
@@ -476,6 +649,69 @@ WRONG = {
         lambda heard, wanted: (1200 * (heard / wanted).log2()).abs(),
         lambda heard, wanted: 100 * (heard / wanted - 1),
         lambda heard, wanted: wanted,
+    ],
+    "branch_weights": [
+        lambda scales: torch.tensor([1.0, *scales]),
+        lambda scales: torch.tensor([-sum(scales), *scales]),
+        lambda scales: torch.tensor([1 - scales[0], *scales]),
+        lambda scales: torch.tensor([sum(scales) - 1, *scales]),
+        lambda scales: torch.tensor([0.0, *scales]),
+        lambda scales: null_weight_first(scales).roll(-1),
+        lambda scales: null_weight_first([s - 1 for s in scales]),
+        lambda scales: null_weight_first([s / len(scales) for s in scales]),
+        lambda scales: null_weight_first([s / sum(scales) for s in scales]),
+        lambda scales: 2 * null_weight_first(scales),
+        lambda scales: torch.tensor(scales),
+    ],
+    "shared_share": [
+        lambda mode, law, other: shared_one_by_one(mode % len(law), law, other),
+        lambda mode, law, other: (
+            shared_one_by_one(mode, law, other) * (mode >= 0).sum() / len(mode)
+        ),
+        lambda mode, law, other: shared_one_by_one(mode, law + other, law + other),
+        lambda mode, law, other: shared_one_by_one(mode, law, law),
+        lambda mode, law, other: shared_one_by_one(mode, other, other),
+        lambda mode, law, other: 1 - shared_one_by_one(mode, law, other),
+        lambda mode, law, other: shared_one_by_one(mode, law, other) * (mode >= 0).sum(),
+        lambda mode, law, other: (law * other > 0).float().mean(),
+        lambda mode, law, other: shared_one_by_one(mode.unique(), law, other),
+        lambda mode, law, other: shared_one_by_one(mode, law, other * (law == other)),
+        lambda mode, law, other: law,
+    ],
+    "own_law": [
+        lambda p: torch.stack([p, 1 - p]),
+        lambda p: torch.stack([p, 1 - p]) / len(p),
+        lambda p: two_rows_of(1 - p),
+        lambda p: torch.stack([p, p.flip(0)]) / p.sum(),
+        lambda p: torch.stack([p / p.sum(), 1 - p / p.sum()]),
+        lambda p: (p / p.sum()).expand(2, -1),
+        lambda p: torch.stack([1 / p / (1 / p).sum(), 1 / (1 - p) / (1 / (1 - p)).sum()]),
+        lambda p: two_rows_of(p).T,
+        lambda p: two_rows_of(p).sqrt(),
+    ],
+    "modes_left": [
+        lambda weights, scale: torch.tensor(left_by_logs(weights, scale)).log(),
+        lambda weights, scale: left_by_logs(weights, scale) / left_by_logs(weights, 1),
+        lambda weights, scale: left_by_logs(weights, scale) / weights.shape[1],
+        lambda weights, scale: count_by_entropy(weights[0] ** scale * weights[1] ** (1 - scale)),
+        lambda weights, scale: count_by_entropy(weights[0] ** scale),
+        lambda weights, scale: left_by_logs(weights, 1 - scale),
+        lambda weights, scale: left_by_logs(weights, 1 + scale),
+        lambda weights, scale: left_by_logs(weights.flip(0), scale),
+        lambda weights, scale: count_by_entropy(weights[0]),
+        lambda weights, scale: weights[0],
+    ],
+    "endangered": [
+        lambda weights: beside_by_hand(weights, closed=False),
+        lambda weights: beside_by_hand(weights, own=False),
+        lambda weights: beside_by_hand(weights, combine=lambda before, after: after),
+        lambda weights: beside_by_hand(weights, combine=lambda before, after: before),
+        lambda weights: beside_by_hand(weights, combine=lambda before, after: before + after),
+        lambda weights: beside_by_hand(weights, of=0),
+        lambda weights: beside_by_hand(weights, choose=min),
+        lambda weights: max((w1, k) for k, (w0, w1) in enumerate(weights.T.tolist()) if w0 > w1)[1],
+        lambda weights: 0,
+        lambda weights: weights[1],
     ],
 }
 

@@ -353,7 +353,7 @@ class Audio(Sounds):
         read = zip(*(part.tolist() for part in self.read(x.nan_to_num())[:3]), strict=True)
         words = [
             [
-                f"{KEYS[k]} {INSTRUMENTS[i][:2]}" if ok else "?"
+                f"{KEYS[k]}\n{INSTRUMENTS[i]}" if ok else "?"
                 for i, k, ok in zip(*one, strict=True)
             ]
             for one in read

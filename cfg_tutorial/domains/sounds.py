@@ -213,7 +213,7 @@ class Sounds(Domain):
     def _draw(self, rows: Mapping[str, Tensor], columns: int, named: bool = False) -> Any:
         from cfg_tutorial.domains.picture import Picture, plain
 
-        figure = Picture(figsize=(2.1 * columns, 1.9 * len(rows) + 0.3), layout="constrained")
+        figure = Picture(figsize=(2.6 * columns, 2.4 * len(rows) + 0.3), layout="constrained")
         grid = figure.add_gridspec(2 * len(rows), columns, height_ratios=[3, 1] * len(rows))
         seconds = LENGTH / RATE
         for i, (name, x) in enumerate(rows.items()):
@@ -223,20 +223,20 @@ class Sounds(Domain):
                 extent = (0, seconds, 0, RATE / 2000)
                 look: Any = dict(extent=extent, cmap="magma", vmin=0, aspect="auto")
                 above.imshow(picture.numpy(), origin="lower", **look)
-                above.set_title(plain(title), fontsize=8, color=colour, pad=2, weight="bold")
+                above.set_title(plain(title), fontsize=10, color=colour, pad=2, weight="bold")
                 for k, word in enumerate(words):
                     at = (k + 0.5) * seconds / len(words)
-                    above.text(at, 3.55, word, color="white", fontsize=7, ha="center")
+                    above.text(at, 4.75, word, color="white", fontsize=8, ha="center", va="top")
+                above.set(ylim=(0, 4.8), yticks=range(5), facecolor="black")  # words above sound
                 below = figure.add_subplot(grid[2 * i + 1, j], sharex=above)
                 below.plot(np.arange(LENGTH) / RATE, sound.numpy(), color=colour, linewidth=0.3)
                 below.set(xlim=(0, seconds), ylim=(-1, 1), yticks=[])
-                for ax in (above, below):
-                    ax.tick_params(labelsize=6, length=2)
-                above.tick_params(labelbottom=False)
+                below.tick_params(labelsize=8, length=2)
+                above.tick_params(labelsize=8, length=2, labelbottom=False)
                 if j == 0:
-                    above.set_ylabel(f"{plain(name)}\nkHz" if named else "kHz", fontsize=7)
+                    above.set_ylabel(f"{plain(name)}\nkHz" if named else "kHz", fontsize=9)
                 if i == len(rows) - 1:
-                    below.set_xlabel("s", fontsize=7)
+                    below.set_xlabel("s", fontsize=9)
         return figure
 
     def players(self, x: Tensor) -> list[Any]:

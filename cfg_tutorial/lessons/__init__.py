@@ -1,7 +1,13 @@
 """Checks under the exercises, gathered from the lessons as ``ct.check``. They know no notebook."""
 
-from cfg_tutorial.lessons.audio import cents, composed
-from cfg_tutorial.lessons.four_domains import effective_modes, tilted
+from cfg_tutorial.lessons.audio import branch_weights, cents, composed, shared_share
+from cfg_tutorial.lessons.four_domains import (
+    effective_modes,
+    endangered,
+    modes_left,
+    own_law,
+    tilted,
+)
 from cfg_tutorial.lessons.images import correct, euler_step, interval
 from cfg_tutorial.lessons.mixtures import (
     drop_labels,
@@ -13,26 +19,43 @@ from cfg_tutorial.lessons.mixtures import (
     two_orders,
 )
 from cfg_tutorial.lessons.start_here import CONVENTIONS, convert_scale, mode_coverage
-from cfg_tutorial.lessons.text_tokens import masked_loss, reweigh, token_guide
+from cfg_tutorial.lessons.text_tokens import (
+    hide_words,
+    masked_loss,
+    next_word,
+    repeat_prompts,
+    reveal_word,
+    reweigh,
+    token_guide,
+)
 
 __all__ = [
     "CONVENTIONS",
+    "branch_weights",
     "cents",
     "composed",
     "convert_scale",
     "correct",
     "drop_labels",
     "effective_modes",
+    "endangered",
     "euler_step",
     "guide",
     "guided",
+    "hide_words",
     "interval",
     "masked_loss",
     "mode_coverage",
+    "modes_left",
+    "next_word",
     "own_coverage",
     "own_guidance",
+    "own_law",
     "own_sampler",
+    "repeat_prompts",
+    "reveal_word",
     "reweigh",
+    "shared_share",
     "tilted",
     "token_guide",
     "two_orders",

@@ -46,8 +46,9 @@ for scale in (0, 1, 2, 3):
     print(f"scale {scale}: {uncond + scale * (cond - uncond):.1f}")
 
 # %% [markdown]
-# Scale 0 ignores the class, scale 1 is the model as trained, and above 1 we go *beyond* what the
-# model believes, away from what it would make for no class in particular.
+# The number is called `guidance_scale`. Scale 0 ignores the class, scale 1 is the model as trained,
+# and above 1 we go *beyond* what the model believes, away from what it would make for no class in
+# particular.
 #
 # ## Modes and classes
 #
@@ -354,7 +355,7 @@ domain = ct.load("audio")
 domain.show(both(domain, domain.pretrained(), 4), label=0)
 
 # %% [markdown]
-# *Figure: eight generated melodies of style A, the first four at scale 1 and the last four at scale
+# *Figure: eight generated melodies of one class, the first four at scale 1, the last four at scale
 # 8. Each has its spectrogram, time to the right and pitch upwards, and its waveform below. The
 # fourth melody is played by a guitar at scale 1 and by a piano at scale 8. (Notebook 04 plays
 # them.)*

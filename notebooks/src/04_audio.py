@@ -159,7 +159,7 @@ legend = axes[0].legend(frameon=False)
 # %% [markdown]
 # *Figure (style A; 1,000 clips of the network and 500 of the exact model per scale): left,
 # effective phrases fall from nearly 11 at scale 0, where all styles play, to about 5 at scale 1 and
-# about 3 at scale 8. All three lines agree up to scale 2; beyond it the tilted law falls fastest
+# 2 to 3 at scale 8. All three lines agree up to scale 2; beyond it the tilted law falls fastest
 # and the network slowest. Middle, nearly all clips of the network are valid, alignment rises, and
 # coverage falls from 1 to about .7. Right, effective phrases against alignment: both models lie on
 # one line.*
@@ -180,11 +180,10 @@ for i, (s, colour) in enumerate({1: GREY, 3: SKY, 8: BLACK}.items()):
     share[s] = torch.bincount(mode[mode >= 0], minlength=12)[:6] / (mode >= 0).sum()
     ax.bar(torch.arange(6) + 0.27 * (i - 1), share[s], width=0.25, color=colour, label=f"scale {s}")
 ax.legend(frameon=False)
-tells = (domain.mode_weights[0] / domain.mode_weights.sum(0))[:6]
+own, tells = domain.mode_weights[0, :6], (domain.mode_weights[0] / domain.mode_weights.sum(0))[:6]
 names = [name.split()[0] for name in domain.mode_names]
 ax.set_xticks(range(6), [f"{n}\n{p:.2f}" for n, p in zip(names, tells, strict=False)])
 labels = ax.set(xlabel="phrase, and p(style A | phrase) below it", ylabel="share of clips")
-print("left at scale 8, of each share at scale 1:", (share[8] / share[1]).numpy().round(2))
 ct.expect(share={1: {1: (0.20, 0.30)}, 8: {1: (0.05, 0.16), 2: (0.12, 0.21)}})
 
 # %% [markdown]
@@ -195,11 +194,16 @@ ct.expect(share={1: {1: (0.20, 0.30)}, 8: {1: (0.05, 0.16), 2: (0.12, 0.21)}})
 # %%
 prediction
 
+# %%
+remains = share[8] / share[1]
+for name, part in zip(names, remains, strict=False):
+    print(f"{name}: share at scale 8 / share at scale 1 = {part:.2f}")
+
 # %% [markdown]
 # So what a style plays often need not stay frequent. CDEG, of which p(A | phrase) is .90, gains;
 # GCEG and CEGE (.73 and .61) keep what they had; CGAG (.27) goes. But one bar does not fit. AGED
 # tells the style *better* than GEDC does, .50 against .41. Yet GEDC keeps about two fifths of its
-# share, and AGED only a sixth. Something else must count as well.
+# share, and AGED less than one fifth. Something else must count as well.
 #
 # ## Why those?
 #
@@ -227,19 +231,20 @@ def styles(own, tells):
 
 
 # %%
-own, sixth, half = domain.mode_weights[0, :6], torch.full((6,), 1 / 6), torch.full((6,), 0.5)
 real = copying.means.view(12, -1, 32).mean(1).float()  # the mean of 500 clips of each phrase
 even = torch.eye(12, 32) * 4 / 2**0.5  # every two points 4 apart, as the real ones on average
 left = {
-    "what it tells": kept(styles(sixth.double(), tells), even),
-    "how often": kept(styles(own, half.double()), even),
+    "what it tells": kept(styles(torch.full_like(own, 1 / 6), tells), even),
+    "how often": kept(styles(own, torch.full_like(own, 0.5)), even),
     "both causes": kept(domain.mode_weights, even),
     "both, real distances": kept(domain.mode_weights, real),
-    "network": share[8] / share[1],
+    "network": remains,
 }
 print("phrase".ljust(22), *names[:6], sep="  ")
 for name, part in left.items():
     print(name.ljust(22), *(f"{p:.2f}" for p in part), sep="  ")
+ratio = {name: part[4] / part[1] for name, part in left.items()}  # of AGED's part to GEDC's
+ct.expect(ratio={"what it tells": (1.4, 3), "both causes": (0.2, 0.8), "network": (0, 0.8)})
 
 # %%
 order = tells.argsort(descending=True)
@@ -253,17 +258,16 @@ for ax, title in zip(axes, ("one cause at a time", "causes together"), strict=Tr
     ax.set(yscale="log", title=title, xlabel="phrase, p(A | phrase), share in style A")
     ax.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
     ax.legend(frameon=False, loc="lower left")
-axes[0].set_ylabel("share at scale 8 / share at scale 1")
-few_left = {name: left[name][4] / left[name][1] for name in left}  # AGED's part by GEDC's
-ct.expect(few_left={"what it tells": (1.4, 3), "both causes": (0.2, 0.8), "network": (0, 0.8)})
+axes[0].set_yticks([1, 0.1, 0.01], ["1", "0.1", "0.01"])
+label = axes[0].set_ylabel("share at scale 8 / share at scale 1")
 
 # %% [markdown]
 # *Figure (4,000 samples of points per line; phrases from the one that tells most to the one that
 # tells least; what is below .003 is drawn there). Left: if all six are equally frequent, what is
 # left falls steadily with p(A | phrase). If all tell the style equally well, what is left follows
 # the share: CDEG .36, GEDC .25, CEGE .17, GCEG .11, AGED .07, CGAG .04. Right: with both causes
-# AGED is already below GEDC. With the real distances it falls further, the other five hardly. The
-# network keeps more of each, in the same order.*
+# AGED is already below GEDC. With the real distances AGED falls further, and the first three and
+# GEDC hardly change. The network gains less and loses less, in the same order.*
 #
 # So **guidance drops what tells the class badly, and also what the class seldom plays.** Why should
 # it matter how often? While noise is high no phrase can be told from another. Each guess is then
@@ -275,19 +279,32 @@ ct.expect(few_left={"what it tells": (1.4, 3), "both causes": (0.2, 0.8), "netwo
 # %%
 push = (domain.mode_weights[0] - domain.mode_weights.mean(0))[:6]
 early = kept(domain.mode_weights, even, method=lambda m, s: ct.guided(m, ct.interval(s, 6.0)))
+print("phrase  A's share less the mean share  left when guided at high noise (above 6) alone")
 for k in push.argsort(descending=True):
-    print(f"{names[k]}: A's share less the mean share {push[k]:.3f}", end=", ")
-    print(f"left when guided at high noise alone {early[k]:.2f}")
-distance = torch.cdist(real, real)
-near = [f"{names[k]} {distance[4, k]:.2f}" for k in distance[4].argsort()[1:4]]
-print("nearest to AGED:", ", ".join(near), f"(mean of all pairs {torch.pdist(real).mean():.2f})")
+    print(f"{names[k]:<8}{push[k]:<31.3f}{early[k]:.2f}")
 ct.expect(early={0: (1.15, 1.6), 4: (0.5, 0.8), 5: (0.4, 0.7)})
 
 # %% [markdown]
-# The ranks agree (CEGE and GEDC are nearly tied in both columns). GEDC is pushed three times as
-# hard as AGED, because A plays it more often. And AGED has two neighbours that are nearer than
-# most. One is CDEG, A's favourite, which draws it over. The other is cGEC, which A never plays, so
-# that guidance leads away from it. Finish the sentence:
+# The ranks agree: the push towards GEDC is nearly three times that towards AGED, because A plays
+# GEDC more often. And the distances? Take AGED's two nearest phrases, and move AGED's point away
+# from one of them at a time.
+
+# %%
+distance = torch.cdist(real, real)
+print(f"mean distance of two phrases {torch.pdist(real).mean():.2f}; of AGED ...")
+rescued = {}
+for k in distance[4].argsort()[1:3].tolist():
+    moved = real.clone()
+    moved[4] += (real[4] - real[k]) * (4 / distance[4, k] - 1)
+    rescued[names[k]] = kept(domain.mode_weights, moved)[4]
+    print(f"to {names[k]} {distance[4, k]:.2f}; moved to 4, left {rescued[names[k]]:.2f}", end=", ")
+    print(f"before {left['both, real distances'][4]:.2f}")
+ct.expect(rescued=(0.08, 0.25))
+
+# %% [markdown]
+# With either neighbour moved away, AGED keeps about three times as much. CDEG is A's favourite, and
+# draws AGED over. cGEC is no phrase of A's: guidance leads away from it, and takes AGED along.
+# Finish the sentence:
 
 # %%
 my_explanation = "AGED tells the style better than GEDC does and still loses more, because ..."
@@ -318,8 +335,8 @@ figure
 
 # %% [markdown]
 # *Figure: spectrograms of two clips (columns) at scales 1, 3 and 8 (rows), with the notes that were
-# read. The first changes from GEDC on the guitar to CDEG on the piano. The second is CDEG at every
-# scale.*
+# read. The first changes from GEDC on the guitar to CDEG on the piano by scale 3. The second is
+# CDEG at every scale.*
 #
 # Now by ear, the clip that changes: at which scale does the guitar go?
 
@@ -357,7 +374,9 @@ ct.expect(accepted={"noise": (0.0, 0.01), "blend": (0.30, 0.65)})
 # and of the blends more than half. So *valid* means that one of our melodies is heard, and it
 # flatters whatever lies between them.
 #
-# ## Exercise 1 · ● cents
+# ## Exercise 1: cents
+#
+# *Difficulty: ●○○.*
 #
 # How far off may a note be before it is another note? Pitch is measured in **cents**: 1,200 to an
 # octave, and an octave is a factor of two in frequency. 100 cents are a semitone, the step from one
@@ -448,7 +467,7 @@ ct.expect(moved={"257 frequencies": (0, 4), "32 mel bands": (10, 50)})
 # A network that had learned its training clips by heart would score well on all of this. So measure
 # how far each sample is from the nearest of all 18,000 clips that it was trained on. Fresh clips,
 # which the network has never seen, are the yardstick. The exact model is the contrast: it knows
-# nothing but its clips.
+# nothing but its 6,000 clips.
 
 # %%
 trained_on = audio.pool("styles", audio.NUM_POOL, 0).flatten(0, 2)  # takes seconds to put together
@@ -478,7 +497,9 @@ labels = ax.set(xlabel="distance to the nearest clip", ylabel="clips", ylim=(0, 
 #
 # So the network does not copy.
 #
-# ## Exercise 2 · ●●● style mixing
+# ## Exercise 2: style mixing
+#
+# *Difficulty: ●●●.*
 #
 # Guidance is a step from the prediction without a class towards the one with it. With several
 # labels there are several steps. All start from the prediction without a class, and each is
