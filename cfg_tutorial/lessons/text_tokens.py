@@ -172,8 +172,9 @@ def _hide_in_one_order(tokens: Tensor, level: Tensor, mask: int, turn: Any = Non
         ),
         "You hide the share that should stay, and show the share that should be "
         "hidden.": lambda tokens, level, mask: _hide(tokens, level, mask, shown=True),
-        "It is always the first places that are hidden: choose them at random.": lambda tokens, level, mask: (
-            _hide_in_one_order(tokens, level, mask, torch.arange(tokens.shape[1]))
+        "It is always the first places that are hidden: choose them at "
+        "random.": lambda tokens, level, mask: _hide_in_one_order(
+            tokens, level, mask, torch.arange(tokens.shape[1])
         ),
         "All rows hide the same places: each row needs an order of its own.": _hide_in_one_order,
         "Hidden places hold the number 0, and 0 is a word. They should hold "
