@@ -102,6 +102,21 @@ def window_by_product(level, scale, lo, hi):
     return 1 + (scale - 1) * (level > lo) * (level <= hi)
 
 
+def window_about(centre, width, low=0.5, high=0.5):
+    log = torch.tensor(centre).double().log()
+    return [(log - low * width).exp(), (log + high * width).exp()]
+
+
+def pick_by_sorting(found, least, place=0):
+    ranked = sorted((-modes, i) for i, (aligned, modes) in enumerate(found) if aligned >= least)
+    return ranked[place][1]
+
+
+def rows_one_by_one(levels, lo, hi, outside=1, within=2, first=0, last=-1):
+    starts = levels.tolist()[first:last]
+    return sum(within if lo < level <= hi else outside for level in starts)
+
+
 def solve_by_least_squares(read, confusion):
     return torch.linalg.lstsq(confusion.T, read[:, None]).solution[:, 0]
 
@@ -305,6 +320,20 @@ RIGHT = {
             [scale if lo < one <= hi else 1.0 for one in level.tolist()]
         ),
     ],
+    "window_ends": [
+        window_about,
+        lambda centre, width: (centre / torch.e ** (width / 2), centre * torch.e ** (width / 2)),
+    ],
+    "best_window": [
+        pick_by_sorting,
+        lambda found, least: torch.tensor(
+            [modes if aligned >= least else -1.0 for aligned, modes in found]
+        ).argmax(),
+    ],
+    "window_rows": [
+        rows_one_by_one,
+        lambda levels, lo, hi: interval(2.0, lo, hi)(levels[:-1]).sum(),
+    ],
     "correct": [
         solve_by_least_squares,
         solve_by_em,
@@ -507,6 +536,42 @@ WRONG = {
         lambda level, scale, lo, hi: window_by_product(level, scale, lo, 1e9),
         lambda level, scale, lo, hi: scale if lo < level <= hi else 1.0,
         lambda level, scale, lo, hi: scale,
+    ],
+    "window_ends": [
+        lambda centre, width: (centre - width / 2, centre + width / 2),
+        lambda centre, width: window_about(centre, 2 * width),
+        lambda centre, width: window_about(centre, width, 0, 1),
+        lambda centre, width: window_about(centre, width, 1, 0),
+        lambda centre, width: window_about(centre, width)[::-1],
+        lambda centre, width: [one.log() for one in window_about(centre, width)],
+        lambda centre, width: (centre / width**0.5, centre * width**0.5),
+        lambda centre, width: (centre * 10 ** (-width / 2), centre * 10 ** (width / 2)),
+        lambda centre, width: centre,
+        lambda centre, width: (1.0, 2.0),
+    ],
+    "best_window": [
+        lambda found, least: pick_by_sorting(found, 0),
+        lambda found, least: max(range(len(found)), key=lambda i: found[i][0]),
+        lambda found, least: pick_by_sorting([(-a, m) for a, m in found], -least + 1e-9),
+        lambda found, least: [a >= least for a, _ in found].index(True),
+        lambda found, least: pick_by_sorting(found, least + 1e-9),
+        lambda found, least: pick_by_sorting(found, least, -1),
+        lambda found, least: pick_by_sorting([p for p in found if p[0] >= least], least),
+        lambda found, least: max(modes for aligned, modes in found if aligned >= least),
+        lambda found, least: found[pick_by_sorting(found, least)],
+    ],
+    "window_rows": [
+        lambda levels, lo, hi: rows_one_by_one(levels, lo, hi, last=None),
+        lambda levels, lo, hi: 2 * len(levels[:-1]),
+        lambda levels, lo, hi: len(levels[:-1]),
+        lambda levels, lo, hi: rows_one_by_one(levels, lo, hi, outside=0),
+        lambda levels, lo, hi: rows_one_by_one(levels, lo, hi, 0, 1),
+        lambda levels, lo, hi: rows_one_by_one(levels, lo, hi, 2, 1),
+        lambda levels, lo, hi: rows_one_by_one(levels, lo, hi, first=1, last=None),
+        lambda levels, lo, hi: rows_one_by_one(levels, lo - 1e-6, hi - 1e-6),
+        lambda levels, lo, hi: rows_one_by_one(levels, lo - 1e-6, hi),
+        lambda levels, lo, hi: rows_one_by_one(levels, lo, hi - 1e-6),
+        lambda levels, lo, hi: levels,
     ],
     "correct": [
         lambda read, confusion: confusion.T @ read,

@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,22 @@ def test_a_lesson_opens_and_closes_as_all_do(lesson):
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     for part in ("control that must fail", "## Play", "Predict"):
         assert part in prose, f"{lesson.stem} has no {part}"
+
+
+def test_the_minutes_are_those_of_words_code_and_exercises(lesson):
+    """200 words and one minute of code each count one minute, what is to be written two."""
+    cells = tool.build(lesson, "student").cells
+    (stated,) = re.findall(
+        r"\| time \| (.+?) minutes to work through; .*? (\S+) minutes? ", cells[0].source + " "
+    )
+    minutes = [float(number) for number in re.findall(r"\d+", stated[0])]
+    words = sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
+    stubs = sum(
+        "NotImplementedError" in cell.source for cell in code(tool.build(lesson, "student"))
+    )
+    counted = words / 200 + float(stated[1]) + 2 * stubs
+    assert sum(minutes) / len(minutes) == pytest.approx(counted, rel=0.25), f"{counted:.0f} minutes"
+    assert max(minutes) <= 45
 
 
 def test_the_first_code_cell_is_the_same_everywhere(source):

@@ -7,8 +7,8 @@ A source is a jupytext percent script. A lesson's name starts with its number; a
 page, such as the index, which has no exercises and one copy, the student's. The cell that imports
 cfg_tutorial and no more becomes the one that says which Python runs the notebook, and what to do if
 the import fails. What stands between the lines `# BEGIN SOLUTION` and `# END SOLUTION` becomes
-`raise NotImplementedError` in the student's copy. Text that says "`label`: 0.1 to 0.2" promises
-that a cell above it prints label and a number in that range.
+`raise NotImplementedError` in the student's copy. What `ct.expect` finds out of its range is a
+fault; text that says "`label`: 0.1 to 0.2" promises that a cell above it prints such a number.
 """
 
 import argparse

@@ -8,7 +8,14 @@ from cfg_tutorial.lessons.four_domains import (
     own_law,
     tilted,
 )
-from cfg_tutorial.lessons.images import correct, euler_step, interval
+from cfg_tutorial.lessons.images import (
+    best_window,
+    correct,
+    euler_step,
+    interval,
+    window_ends,
+    window_rows,
+)
 from cfg_tutorial.lessons.mixtures import (
     drop_labels,
     guide,
@@ -31,6 +38,7 @@ from cfg_tutorial.lessons.text_tokens import (
 
 __all__ = [
     "CONVENTIONS",
+    "best_window",
     "branch_weights",
     "cents",
     "composed",
@@ -59,4 +67,6 @@ __all__ = [
     "tilted",
     "token_guide",
     "two_orders",
+    "window_ends",
+    "window_rows",
 ]

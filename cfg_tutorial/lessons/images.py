@@ -1,12 +1,13 @@
 """Checks of the exercises of 02_images: counts, a step and a window. Knows no pictures."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cfg_tutorial.lessons.exercise import all_like, exercise, tensor_like
+from cfg_tutorial.lessons.exercise import all_like, exercise, number, tensor_like
 from cfg_tutorial.measures import correct_counts
 
 
@@ -106,3 +107,136 @@ def interval(answer: Any) -> Tensor:
     """Check ``fn(level, scale, lo, hi) -> Tensor``, the scale at each level (n,)."""
     level = torch.tensor([40.0, 2.0, 1.5, 1.0, 0.25, 0.125, 0.0])
     return tensor_like(answer(level, 3.0, 0.25, 1.5), level)
+
+
+def _ends(low: float = 0.5, high: float = 0.5) -> Callable:
+    return lambda centre, width: (centre * math.exp(-low * width), centre * math.exp(high * width))
+
+
+@exercise(
+    _ends(),
+    {
+        "Your window is as wide in the level itself. Its width is meant in the level's "
+        "logarithm.": lambda centre, width: (
+            centre - width / 2,
+            centre + width / 2,
+        ),
+        "Twice too wide: the whole width lies on either side of the centre.": _ends(1, 1),
+        "Your centre is the window's lower end.": _ends(0, 1),
+        "Your centre is the window's upper end.": _ends(1, 0),
+        "The two ends have changed places: lo comes first.": _ends(-0.5, -0.5),
+        "These are the logarithms of the ends. A window is given in levels.": lambda c, width: (
+            math.log(c) - width / 2,
+            math.log(c) + width / 2,
+        ),
+        "You take the width for the ratio of the ends; it is the logarithm of that "
+        "ratio.": lambda centre, width: (centre / width**0.5, centre * width**0.5),
+        "Wrong logarithm: the width is in the natural one, not in that to base "
+        "10.": lambda centre, width: (centre / 10 ** (width / 2), centre * 10 ** (width / 2)),
+    },
+)
+def window_ends(answer: Any) -> Tensor:
+    """Check ``fn(centre, width) -> (lo, hi)``, the ends of a window as wide in log sigma."""
+    return torch.stack([_two(answer(*given)) for given in [(2.0, 1.0), (10.0, 0.5), (0.3, 2.0)]])
+
+
+def _two(found: Any) -> Tensor:
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise TypeError("it should return two numbers, (lo, hi)")
+    return torch.stack([number(one) for one in found])
+
+
+def _pick(enough: Callable, key: Callable) -> Callable:
+    def place(found: list[tuple[float, float]], least: float) -> int:
+        return max((i for i, pair in enumerate(found) if enough(pair[0], least)), key=key(found))
+
+    return place
+
+
+def _most(found: list[tuple[float, float]]) -> Callable:
+    return lambda i: found[i][1]
+
+
+_best = _pick(lambda alignment, least: alignment >= least, _most)
+
+
+@exercise(
+    _best,
+    {
+        "You take the most garments of all, aligned or not: only windows with an alignment of at "
+        "least `least` are in the race.": _pick(lambda alignment, least: True, _most),
+        "You take the best aligned window. Any alignment of at least `least` will do; then "
+        "garments count.": _pick(
+            lambda alignment, least: True, lambda found: lambda i: found[i][0]
+        ),
+        "You look among the windows that are not aligned enough.": _pick(
+            lambda alignment, least: alignment < least, _most
+        ),
+        "You stop at the first window that is aligned enough; a later one may leave more.": _pick(
+            lambda alignment, least: alignment >= least, lambda found: lambda i: -i
+        ),
+        "An alignment of exactly `least` is enough: it says at least, not more than.": _pick(
+            lambda alignment, least: alignment > least, _most
+        ),
+        "You take the window with the fewest garments.": _pick(
+            lambda alignment, least: alignment >= least, lambda found: lambda i: -found[i][1]
+        ),
+        "You count only the windows that are aligned enough; the place in the whole list is "
+        "asked.": lambda found, least: _best([p for p in found if p[0] >= least], least),
+        "This is the number of garments that the window leaves. Return the window's place in the "
+        "list.": lambda found, least: found[_best(found, least)][1],
+    },
+)
+def best_window(answer: Any) -> Tensor:
+    """Check ``fn(found, least) -> int``, the place of the window with most modes among those with
+    an alignment of at least ``least``; found is a list of (alignment, modes)."""
+    cases = [
+        ([(0.72, 5.1), (0.80, 4.0), (0.83, 3.4), (0.81, 4.2), (0.86, 2.9)], 0.8),
+        ([(0.86, 2.9), (0.70, 6.0), (0.83, 3.6), (0.84, 3.3), (0.90, 3.0)], 0.83),
+        ([(0.85, 4.4), (0.78, 4.1), (0.75, 3.9)], 0.8),
+    ]
+    return torch.stack([number(answer(list(found), least)) for found, least in cases])
+
+
+def _rows(inside: Callable, outside: int = 1, within: int = 2, part: Any = (0, -1)) -> Callable:
+    return lambda levels, lo, hi: torch.where(
+        inside(levels[slice(*part)], lo, hi), within, outside
+    ).sum()
+
+
+def _in(level: Tensor, lo: float, hi: float) -> Tensor:
+    return (level > lo) & (level <= hi)
+
+
+@exercise(
+    _rows(_in),
+    {
+        "You count the last level, 0, as the start of a step; it is where the last step "
+        "ends.": _rows(_in, part=(None,)),
+        "You ask twice at every step: outside the window one row is enough.": _rows(_in, 2, 2),
+        "You ask once at every step: inside the window there are two predictions.": _rows(
+            _in, 1, 1
+        ),
+        "You count the guided steps alone: outside the window the network is asked too.": _rows(
+            _in, 0, 2
+        ),
+        "This is how many steps are guided, not how many rows are asked.": _rows(_in, 0, 1),
+        "Inside out: you ask twice outside the window and once inside.": _rows(_in, 2, 1),
+        "You look at the level that a step leads to. A step belongs to the one that it starts "
+        "from.": _rows(_in, part=(1, None)),
+        "Your window lacks its upper end hi and has its lower end lo.": _rows(
+            lambda level, lo, hi: (level >= lo) & (level < hi)
+        ),
+        "Your window has both ends: the lower one, lo, is not in it.": _rows(
+            lambda level, lo, hi: (level >= lo) & (level <= hi)
+        ),
+        "Your window has neither end: the upper one, hi, is in it.": _rows(
+            lambda level, lo, hi: (level > lo) & (level < hi)
+        ),
+    },
+)
+def window_rows(answer: Any) -> Tensor:
+    """Check ``fn(levels, lo, hi) -> int``, the rows of the network that a sample costs."""
+    levels = torch.tensor([40.0, 8.0, 5.0, 2.0, 1.0, 0.5, 0.1, 0.0])
+    windows = [(1.0, 8.0), (0.0, 0.5), (3.0, 50.0), (2.0, 4.0), (1.5, 2.0)]
+    return torch.stack([number(answer(levels.clone(), *window)) for window in windows])

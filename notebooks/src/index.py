@@ -7,9 +7,10 @@
 # your guess down before you run on. Under each exercise a cell checks your answer, and says what is
 # wrong with it. No later cell needs your answer, so you may skip an exercise and come back.
 #
-# Begin with 00. Then 01: the notebooks 02, 03 and 04 build on it, and can be read in any order. 05
-# puts all four kinds of data on one axis. Close a notebook and its kernel before you open the next:
-# each takes up to 1.5 GiB of memory. None needs a GPU, or a network once all is installed.
+# Begin with 00. Then 01: the notebooks 02, 03 and 04 build on it, and can be read in any order; 03b
+# goes on where 03 ends, and is optional. 05 puts all four kinds of data on one axis. Close a
+# notebook and its kernel before you open the next: each takes up to 1.5 GiB of memory. None needs a
+# GPU, or a network once all is installed.
 #
 # ## The notebooks
 #
@@ -18,12 +19,13 @@
 #
 # | notebook | question | minutes to work through | minutes that the code runs | needs | exercises |
 # |---|---|---|---|---|---|
-# | [00_start_here](00_start_here.ipynb) | Does it run, and what will I see? | 15 to 20 | 0.5 | a little PyTorch; 1.5 GiB | 2: convert a scale · count what is lost |
-# | [01_mixtures](01_mixtures.ipynb) | What does guidance do to a known law? | 30 to 40 | 0.4 | a little PyTorch, what a density is | 3: write guidance · write label dropout · what does guidance cost? |
-# | [02_images](02_images.ipynb) | Does it happen on photographs too? | 30 to 40 | 1.4 | notebook 01; 1 GiB | 3: correct the counts · one step of the sampler · write the window |
-# | [03_text_tokens](03_text_tokens.ipynb) | Is it the same without noise levels? | 30 to 40 | 1.1 | notebook 01; 1.5 GiB | 3: guide words · repair the law · the loss |
-# | [04_audio](04_audio.ipynb) | Can you hear it? | 30 to 40 | 0.8 | notebook 01; 1.5 GiB; loudspeakers if you have them | 2: cents · two styles at once |
-# | [05_four_domains](05_four_domains.ipynb) | Is it one phenomenon? | 30 | 0.9 | notebook 00, better 01 to 04 as well; 1.5 GiB | 2: how many modes are there, really? · write the tilted law |
+# | [00_start_here](00_start_here.ipynb) | Does it run, and what will I see? | 15 to 20 | 0.7 | a little PyTorch; 1.5 GiB | 2: convert a scale · count what is lost |
+# | [01_mixtures](01_mixtures.ipynb) | What does guidance do to a known law? | about 35 | 0.5 | a little PyTorch, what a density is | 7: write guidance · noise and tilt, in two orders · write label dropout · what does guidance cost? · the whole curve, from nothing |
+# | [02_images](02_images.ipynb) | Does it happen on photographs too? | about 30 | 1.8 | notebook 01; 1 GiB | 6: correct the counts · one step of a sampler · write the window · find the window |
+# | [03_text_tokens](03_text_tokens.ipynb) | Is it the same without noise levels? | 20 to 25 | 1.1 | notebook 01; 1.5 GiB | 4: guide words · masked diffusion for two words |
+# | [03b_text_more](03b_text_more.ipynb) | What else takes words away? | about 20 | 0.8 | notebook 03; 1.5 GiB | 3: repair the law · repeat the prompts · draw the next word |
+# | [04_audio](04_audio.ipynb) | Can you hear it? | about 25 | 1.0 | notebook 01; 1.5 GiB; loudspeakers if you have them | 4: cents · style mixing |
+# | [05_four_domains](05_four_domains.ipynb) | Is it one phenomenon? | 30 | 0.9 | notebook 00, better 01 to 04 as well; 1.5 GiB | 5: how many modes are there, really? · write the tilted law · a law of one's own |
 
 # %% [markdown]
 # ## Which scale do you mean?
@@ -46,8 +48,10 @@
 # - **Solutions.** Solved copies, in the folder `solutions`:
 #   [00](solutions/00_start_here.ipynb), [01](solutions/01_mixtures.ipynb),
 #   [02](solutions/02_images.ipynb), [03](solutions/03_text_tokens.ipynb),
-#   [04](solutions/04_audio.ipynb), [05](solutions/05_four_domains.ipynb). All cells are as in the
-#   notebooks here, but for the exercises.
+#   [03b](solutions/03b_text_more.ipynb), [04](solutions/04_audio.ipynb),
+#   [05](solutions/05_four_domains.ipynb). All cells are as in the notebooks here, but for the
+#   exercises.
+# - **Glossary.** [Each term](../docs/glossary.md), and the section that introduces it.
 # - **Teaching.** [A plan for one hour](../docs/teaching/one-hour.md) with a room of thirty.
 # - **Playground.** `cfg-tutorial playground` opens a page for this machine alone, with the sliders
 #   of all four kinds of data; the notebook [playground](playground.ipynb) has the same.
