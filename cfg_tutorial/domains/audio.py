@@ -352,10 +352,7 @@ class Audio(Sounds):
         """Return the phrase read in each clip, its colour, and the notes, "?" for what is none."""
         read = zip(*(part.tolist() for part in self.read(x.nan_to_num())[:3]), strict=True)
         words = [
-            [
-                f"{KEYS[k]}\n{INSTRUMENTS[i]}" if ok else "?"
-                for i, k, ok in zip(*one, strict=True)
-            ]
+            [f"{KEYS[k]}\n{INSTRUMENTS[i]}" if ok else "?" for i, k, ok in zip(*one, strict=True)]
             for one in read
         ]
         titles = super().captions(x)

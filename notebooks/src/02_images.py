@@ -736,8 +736,8 @@ legend = axes[1].legend(frameon=False, ncol=2)
 # *Figure (mean of both classes, 150 samples of each per scale): left, alignment rises for all four,
 # and the weak network's line runs near the faint model's, well below the other two; both reach the
 # class's own alignment, dotted, only at 1.5 to 2. Right, captured mass: the exact model's falls
-# from 1; the shipped network's is level up to 1.5 and then falls; the faint model's rises to 1.5 and
-# falls a little after; the weak network's stays about .8. (This axis does not begin at 0.)*
+# from 1; the shipped network's is level up to 1.5 and then falls; the faint model's rises to 1.5
+# and falls a little after; the weak network's stays about .8. (This axis does not begin at 0.)*
 
 # %%
 mended

@@ -371,8 +371,8 @@ ct.expect(accepted={"noise": (0.0, 0.01), "blend": (0.30, 0.65)})
 # Noise, backwards clips and clips a semitone off are refused. A *blend* of two clips, .8 of one and
 # .2 of the other, passes about half of the time. And the components **mend** some junk, because
 # they were made for our melodies: of clips that are out of tune by a third of a semitone, a third
-# come out as melodies, and of the blends more than half. So *valid* means that one of our melodies is heard, and it
-# flatters whatever lies between them.
+# come out as melodies, and of the blends more than half. So *valid* means that one of our melodies
+# is heard, and it flatters whatever lies between them.
 #
 # ## Exercise 1: cents
 #
