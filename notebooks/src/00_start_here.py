@@ -1,9 +1,10 @@
 # %% [markdown]
 # # 0 · Start here: does it run, and what will I see?
 #
-# **The claim of this notebook.** A generative model can be told what to make more or less firmly.
-# The more firmly it is told, the more its samples are what was asked for. What does that cost? And
-# is it the same for points, photographs, sentences and sounds? You see all four within a minute.
+# **The claim of this notebook.** A generative model can be told, more or less firmly, what to
+# make. The more firmly it is told, the more its samples are what was asked for. What does that
+# cost? And is it the same for points, photographs, sentences and sounds? You see all four within a
+# minute.
 #
 # **Afterwards you can** read the one curve of this package, say what a diffusion model does and
 # what guidance adds, convert a guidance scale from any paper or library into ours, and count what

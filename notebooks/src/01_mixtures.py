@@ -5,10 +5,10 @@
 # class, and takes whole kinds of sample away. Which kinds go, and why those? And is what comes out
 # the law that guidance is usually said to sample?
 #
-# Everything here is made of eight Gaussians in the plane, so every answer is known exactly and
-# nothing can hide. **Afterwards you can** write guidance, label dropout and a sampler yourself,
-# train a guided model, read a coverage curve, and say why guidance loses modes and why a sampler
-# changes the answer.
+# Nearly all here is made of eight Gaussians in the plane (one section takes two on a line), and
+# every answer is known exactly, so nothing can hide. **Afterwards you can** write guidance, label
+# dropout and a sampler yourself, train a guided model, read a coverage curve, and say why guidance
+# loses modes and why a sampler changes the answer.
 #
 # | | |
 # |---|---|
@@ -189,8 +189,8 @@ for n in (100, 1000):
     print(f"coverage of a perfect sampler, {n} samples: {low:.3f} to {high:.3f}")
 
 # %% [markdown]
-# That is why coverage is `NaN` here below 10 samples per mode, and why every curve needs a band:
-# a coverage of .875 from 100 samples may be luck.
+# That is why coverage is `NaN` here below 10 samples per mode, and why every curve is to be read
+# with its luck in mind: a coverage of .875 from 100 samples may be nothing else.
 #
 # And which modes are left at scale 3?
 
@@ -253,14 +253,7 @@ ct.explore(domain, domain.exact())
 # moves it): left, the points; right, each mode's share, with a line at the class's own weight. Mode
 # 0 is below its line, modes 1 and 2 are far above theirs, and modes 4 to 7 have lost most or all.*
 
-# %%
-my_explanation = "mode 1 wins over mode 0 because ..."
-
 # %% [markdown]
-# <details><summary>One answer</summary>... mode 0 has the favourite of the other class, mode 7, for
-# a neighbour, and guidance pushes away from wherever the other class is. Mode 1 is one place
-# farther away. The arrows below show that push.</details>
-#
 # ## Why: follow the arrows
 #
 # A sampler moves a noisy point `x` towards the clean point that the model expects. So draw that
@@ -303,6 +296,16 @@ for column, sigma in enumerate((1.0, 0.5, 0.25)):
 # .25, a point knows its mode, `cond` and `uncond` agree there, and nothing is left to multiply. By
 # then the choice is made. So the tilted law asks "how much more does class 0 have of this mode?",
 # and guidance asks, early, "which way is away from class 1?".
+#
+# Now finish the sentence:
+
+# %%
+my_explanation = "mode 1 wins over mode 0 because ..."
+
+# %% [markdown]
+# <details><summary>One answer</summary>... mode 0 has the favourite of the other class, mode 7, for
+# a neighbour, and guidance pushes away from wherever the other class is. Mode 1 is one place
+# farther away.</details>
 #
 # See it happen: follow single noises to scale 1 and to scale 8, and keep those that end in another
 # mode. To fit all noise levels into one picture, each state is divided by its own spread.
@@ -388,9 +391,9 @@ ct.check.two_orders(my_two_orders)
 
 # %% [markdown]
 # At scale 3 and $\sigma = 1$ they are 1.2 and 1.5; only at scale 1, or without noise, do they
-# agree. **Noising and tilting do not commute.** So the guided arrows are the right ones for no law
-# that is being noised: at each level they belong to another one. Nothing promises then that
-# following them ends in the tilted law, nor that two ways of following them end in the same.
+# agree. **Noising and tilting do not commute.** So no single law, noised level by level, has these
+# arrows: those of each level belong to a different law. Nothing promises then that following them
+# ends in the tilted law, nor that two ways of following them end in the same.
 #
 # There are two ways. The ODE only moves points. An **SDE** is a sampler that takes away more noise
 # at each step than it should and adds fresh noise to make up for it: it keeps pulling its points to
@@ -529,7 +532,7 @@ ct.check.drop_labels(my_drop_labels)
 #
 # Take clean points `x0`, add noise of a random size `sigma`, ask the network for `x0` back, and
 # compare. Errors grow with the noise. The weight makes each noise level count about equally;
-# `spread` in it is the standard deviation of the data.
+# `data_std` in it is the standard deviation of the data.
 
 
 # %%
@@ -538,8 +541,8 @@ def loss_of(model, x0, label):
     sigma = domain.diffusion.training_levels(len(x0))[:, None]
     noisy = x0 + sigma * torch.randn_like(x0)
     error = model(noisy, sigma[:, 0], label) - x0
-    spread = domain.diffusion.sigma_data
-    weight = (sigma**2 + spread**2) / (sigma * spread) ** 2
+    data_std = domain.diffusion.sigma_data
+    weight = (sigma**2 + data_std**2) / (sigma * data_std) ** 2
     return (weight * error**2).mean()
 
 
@@ -862,9 +865,9 @@ title = ax.set_title(
 #
 # 1. Guidance is one line, `uncond + scale * (cond - uncond)`, and label dropout is what makes both
 #    predictions available from one network.
-# 2. A greater scale gives more alignment and fewer modes. The choice is made at high noise, where
-#    guidance pushes away from the *other* class: a mode near it can lose even if it is the heaviest
-#    of its own.
+# 2. A greater scale gives more alignment and fewer modes. The modes most of the other class go
+#    first. The choice is made before the noise is low enough to tell modes apart, when guidance
+#    pushes away from the *other* class: a mode near it can lose even if it is the heaviest.
 # 3. Guided samples do not follow $p(x|c)^{s}\,p(x)^{1-s}$, since noising and tilting do not
 #    commute, and which law they do follow depends on the sampler.
 #

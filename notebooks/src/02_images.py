@@ -199,10 +199,10 @@ ct.check.euler_step(my_euler_step)
 print(ct.source(ct.sample_euler).split('"""')[-1])
 
 # %% [markdown]
-# It is not the sampler that we use from here on. The domain's own is DPM-Solver++ 2M (Lu et al.
-# 2022), which also remembers the `x0` of the step before. From the two it reckons where `x0` is
-# heading, and aims there. Is that worth it? Compare both with a sampler that takes very many steps,
-# from the same noise.
+# It is not the sampler that we use from here on. The package's own for photographs is DPM-Solver++
+# 2M (Lu et al. 2022), which also remembers the `x0` of the step before. From the two it reckons
+# where `x0` is heading, and aims there. Is that worth it? Compare both with a sampler that takes
+# very many steps, from the same noise.
 
 # %%
 print("the domain's own sampler:", domain.sampler.__name__, "in", domain.num_steps, "steps")
@@ -424,7 +424,7 @@ chosen_at = ct.predict(
     "Scale 8 in a window from half to twice its centre: which centre leaves the fewest garments?",
     WHERE,
     lambda: WHERE[(fewest > 1) + (fewest > 30)],
-    "There the two predictions differ, and the noise does not yet drown their difference.",
+    "There the two predictions differ, and the noise no longer drowns their difference.",
 )
 chosen_at
 
@@ -678,7 +678,8 @@ print(f"a perfect sampler, 150 samples: {low:.2f} to {high:.2f}")
 # what it expects for a class is only .6 of the way from what it expects without one to the truth.
 # That is the exact model at scale .6. The other is **weak**: a network that you train here, for 200
 # steps instead of 960. (The loop is that of notebook 01, with a U-Net, a network made for pictures,
-# in place of the MLP.) It takes 10 to 40 seconds, and the weights are kept for the next time.
+# in place of the small one for points.) It takes 10 to 40 seconds, and the weights are kept for the
+# next time.
 
 # %%
 weak = domain.train(seed=0, train_steps=200)

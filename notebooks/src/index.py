@@ -21,11 +21,11 @@
 # |---|---|---|---|---|---|
 # | [00_start_here](00_start_here.ipynb) | Does it run, and what will I see? | 15 to 20 | 0.7 | a little PyTorch; 1.5 GiB | 2: convert a scale · count what is lost |
 # | [01_mixtures](01_mixtures.ipynb) | What does guidance do to a known law? | about 35 | 0.5 | a little PyTorch, what a density is | 7: write guidance · noise and tilt, in two orders · write label dropout · what does guidance cost? · the whole curve, from nothing |
-# | [02_images](02_images.ipynb) | Does it happen on photographs too? | about 30 | 1.8 | notebook 01; 1 GiB | 6: correct the counts · one step of a sampler · write the window · find the window |
+# | [02_images](02_images.ipynb) | Does it happen on photographs too? | about 30 | 2.2 | notebook 01; 1 GiB | 6: correct the counts · one step of a sampler · write the window · find the window |
 # | [03_text_tokens](03_text_tokens.ipynb) | Is it the same without noise levels? | 20 to 25 | 1.1 | notebook 01; 1.5 GiB | 4: guide words · masked diffusion for two words |
-# | [03b_text_more](03b_text_more.ipynb) | What else takes words away? | about 20 | 0.8 | notebook 03; 1.5 GiB | 3: repair the law · repeat the prompts · draw the next word |
+# | [03b_text_more](03b_text_more.ipynb) | What else takes words away? | about 20 | 1.2 | notebook 03; 1.5 GiB | 3: repair the law · repeat the prompts · draw the next word |
 # | [04_audio](04_audio.ipynb) | Can you hear it? | about 25 | 1.0 | notebook 01; 1.5 GiB; loudspeakers if you have them | 4: cents · style mixing |
-# | [05_four_domains](05_four_domains.ipynb) | Is it one phenomenon? | 30 | 0.9 | notebook 00, better 01 to 04 as well; 1.5 GiB | 5: how many modes are there, really? · write the tilted law · a law of one's own |
+# | [05_four_domains](05_four_domains.ipynb) | Is it one phenomenon? | 30 | 1.2 | notebook 00, better 01 to 04 as well; 1.5 GiB | 5: how many modes are there, really? · write the tilted law · a law of one's own |
 
 # %% [markdown]
 # ## Which scale do you mean?
