@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cfg_tutorial import measures
 from cfg_tutorial.lessons.exercise import all_like, exercise, number, tensor_like
+from cfg_tutorial.models import tilted_law
 
 
 def _share(counts: Tensor) -> Tensor:
@@ -113,40 +114,37 @@ def own_law(answer: Any) -> Tensor:
     return torch.cat([weights.flatten() for weights in found])
 
 
-def _tilt(weights: Tensor, scale: float, label: int = 0) -> Tensor:
-    return _share(weights[label] ** scale * weights.mean(0) ** (1 - scale))
-
-
-def _count(law: Tensor) -> Tensor:
-    return _entropy(law).exp()
-
-
 @exercise(
-    lambda weights, scale: _count(_tilt(weights, scale)),
+    lambda weights, scale: measures.effective_modes(tilted_law(weights, scale, 0)),
     {
         "This is the entropy. Its exponential is a number of modes.": lambda weights, scale: (
-            _entropy(_tilt(weights, scale))
+            _entropy(tilted_law(weights, scale, 0))
         ),
         "This is the share that is left of the modes at scale 1. Return their "
-        "number.": lambda weights, scale: _count(_tilt(weights, scale)) / _count(weights[0]),
+        "number.": lambda weights, scale: (
+            measures.effective_modes(tilted_law(weights, scale, 0))
+            / measures.effective_modes(weights[0])
+        ),
         "You divide by the number of modes: return how many are left, not which share of "
-        "them.": lambda weights, scale: _count(_tilt(weights, scale)) / weights.shape[1],
+        "them.": lambda weights, scale: (
+            measures.effective_modes(tilted_law(weights, scale, 0)) / weights.shape[1]
+        ),
         "The law without a class is the mean of both classes. You put the other class in its "
-        "place.": lambda weights, scale: _count(
+        "place.": lambda weights, scale: measures.effective_modes(
             _share(weights[0] ** scale * weights[1] ** (1 - scale))
         ),
         "You left out the law without a class: this sharpens class 0, and does not ask what sets "
-        "it apart.": lambda weights, scale: _count(_share(weights[0] ** scale)),
+        "it apart.": lambda weights, scale: measures.effective_modes(_share(weights[0] ** scale)),
         "The two laws have changed places: your scale 1 has no class.": lambda weights, scale: (
-            _count(_tilt(weights, 1 - scale))
+            measures.effective_modes(tilted_law(weights, 1 - scale, 0))
         ),
-        "Off by one: your scale 0 is the class's law already.": lambda weights, scale: _count(
-            _tilt(weights, scale + 1)
+        "Off by one: your scale 0 is the class's law already.": lambda weights, scale: (
+            measures.effective_modes(tilted_law(weights, scale + 1, 0))
         ),
-        "This is class 1. Class 0 was asked for.": lambda weights, scale: _count(
-            _tilt(weights, scale, 1)
+        "This is class 1. Class 0 was asked for.": lambda weights, scale: measures.effective_modes(
+            tilted_law(weights, scale, 1)
         ),
-        "The scale does nothing yet.": lambda weights, scale: _count(weights[0]),
+        "The scale does nothing yet.": lambda weights, scale: measures.effective_modes(weights[0]),
     },
 )
 def modes_left(answer: Any) -> Tensor:
