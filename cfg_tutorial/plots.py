@@ -92,7 +92,13 @@ def view(domain: Any, x: Any, num_sounds: int, dpi: int = 110) -> View:
 
 
 def draw_shares(
-    ax: Any, modes: Sequence[str], shares: Any, own: Any, colours: Any, name: str | None = None
+    ax: Any,
+    modes: Sequence[str],
+    shares: Any,
+    own: Any,
+    colours: Any,
+    name: str | None = None,
+    size: float = 7,
 ) -> None:
     """Draw the share of each mode as a bar, and the class's own law as the bars' outlines.
 
@@ -101,6 +107,7 @@ def draw_shares(
     shares, own : one number per mode
     colours : one, or one per mode
     name : what the legend calls the bars
+    size : of the modes' names, in points
     """
     from cfg_tutorial.domains.picture import plain
 
@@ -108,9 +115,8 @@ def draw_shares(
     ax.bar(places, shares, color=colours, label=name)
     outline = {"fill": False, "edgecolor": "#333333", "linewidth": 1}
     ax.bar(places, own, label="the class's own law", **outline)
-    ax.set_xticks(
-        places, [*map(plain, modes)], rotation=60, ha="right", rotation_mode="anchor", fontsize=7
-    )
+    turned = {"rotation": 60, "ha": "right", "rotation_mode": "anchor", "fontsize": size}
+    ax.set_xticks(places, [*map(plain, modes)], **turned)
 
 
 def plot_coverage(

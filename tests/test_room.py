@@ -176,7 +176,7 @@ def test_the_sections_of_01_that_the_plan_runs_need_no_other():
     """The last prediction skips ahead: its cells use names of the sections run before it alone."""
     places = " ".join(row[-1] for row in rows(PLAN, "minute"))
     run = set(re.findall(r"01, \"([^\"]+)\"", places))
-    assert "When does guidance cost nothing?" in run
+    assert "When does guidance lose no modes?" in run
     taken, code = True, ""
     for cell in lesson("01").cells[1:]:
         if cell.cell_type == "code" and taken:

@@ -8,10 +8,12 @@ import json
 import re
 import tracemalloc
 
+import numpy as np
 import pytest
 import torch
 from ipywidgets import HTML
 from ipywidgets.widgets import widget
+from matplotlib.text import Text
 from PIL import Image
 from toys import message
 
@@ -277,17 +279,31 @@ def test_without_a_kernel_there_is_a_picture(explorer):
     assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(bundle)
     assert len(bundle["text/plain"]) < 300 and "guidance_scale 3" in bundle["text/plain"]
     picture = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
-    assert picture.width > 600 and len(bundle["image/png"]) < 200_000
+    assert picture.width > 500 and len(bundle["image/png"]) < 200_000
 
 
 def test_the_still_picture_has_the_same_shares(explorer, monkeypatch):
     explorer.slider.index = 3
     monkeypatch.setattr(widgets.plots, "image_bytes", lambda figure, **_: figure)
-    bars = explorer.twin().axes[1]
+    (bars,) = explorer.twin().axes
     heights = [bar.get_height() for bar in bars.patches]
     own = explorer.domain.mode_weights[0].tolist()
     assert heights == pytest.approx([*explorer.frames[3].shares, *own])
     assert [text.get_text() for text in bars.get_xticklabels()] == explorer.domain.mode_names
+
+
+def test_words_are_11_pixels_high_and_pictures_keep_their_pixels(explorer, monkeypatch):
+    frame = explorer.frames[explorer.slider.index]
+    samples = np.asarray(Image.open(io.BytesIO(frame.picture)).convert("RGB")).astype(int)
+    twin = np.asarray(Image.open(io.BytesIO(explorer.twin())).convert("RGB")).astype(int)
+    high, wide = samples.shape[:2]
+    there = twin[widgets.HEAD_HIGH : widgets.HEAD_HIGH + high, :wide]
+    assert abs(there - samples).max() <= 2 and twin.shape[1] <= widgets.PAGE_WIDE
+    monkeypatch.setattr(widgets.plots, "image_bytes", lambda figure, **_: figure)
+    domain = explorer.domain
+    for figure in (explorer.twin(), domain.show(domain.data(domain.num_shown, 0).x)):
+        words = [text for text in figure.findobj(Text) if text.get_text().strip()]
+        assert words and min(text.get_size() for text in words) * widgets.DPI / 72 >= 11
 
 
 def test_the_atlas_page_shows_the_same_of_samples(explorer, tmp_path):

@@ -15,7 +15,6 @@ from torch import Tensor
 from cfg_tutorial import files, plots
 from cfg_tutorial.arguments import require
 from cfg_tutorial.domains import DOMAINS, Domain, load
-from cfg_tutorial.domains.base import COLOURS
 from cfg_tutorial.guidance import guided
 from cfg_tutorial.methods import in_interval
 
@@ -23,6 +22,8 @@ SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 NUMBERS = ("alignment", "mode_coverage", "effective_modes", "validity")
 NUM_PLAYERS = 4
 SMALL = {"style": {"description_width": "9em"}, "layout": {"width": "19em"}}
+DPI = 110  # so that the words of a picture, of 7.5 points or more, are 11 pixels high or more
+PAGE_WIDE, SHARES_WIDE, SHARES_HIGH, HEAD_HIGH = 920, 480, 330, 44  # pixels, of the static twin
 NARROW, WRAPPED = {"width": "6em"}, {"flex_flow": "row wrap"}
 
 
@@ -127,7 +128,7 @@ class Explorer(widgets.VBox):
 
     def _frame(self, x: Tensor, scale: float, label: int, where: str) -> Frame:
         domain, found = self.domain, self.domain.measure(x, label)
-        view = plots.view(domain, x, NUM_PLAYERS, dpi=80)
+        view = plots.view(domain, x, NUM_PLAYERS, dpi=DPI)
         num = min(len(x), domain.num_shown)
         what = f"{num} samples of {domain.class_names[label]} at guidance_scale {scale:g}"
         counts = found.mode_counts / found.mode_counts.sum().clamp(min=1)
@@ -192,24 +193,41 @@ class Explorer(widgets.VBox):
         return bundle
 
     def twin(self) -> bytes:
-        """Return the frame as a picture that needs no kernel: samples, and shares of modes."""
+        """Return the frame as a picture that needs no kernel: samples, and shares of modes.
+
+        The samples keep their pixels, so that their words do; the shares stand beside them or,
+        where that would be wider than a page, below.
+        """
         from matplotlib.image import imread
 
         from cfg_tutorial.domains.picture import Picture, plain
 
         frame = self.frames[self.slider.index]
         own = self.domain.mode_weights[self.label.value].tolist()
-        figure = Picture(figsize=(10, 4.2), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
-        left.imshow(imread(io.BytesIO(frame.picture)))
-        left.set_axis_off()
-        colours = [COLOURS[k % len(COLOURS)] for k in range(len(own))]
-        plots.draw_shares(right, self.domain.mode_names, frame.shares, own, colours)
-        right.set_ylabel("share of samples")
-        right.legend(fontsize=7, frameon=False)
-        who = f"{self.domain.class_names[self.label.value]}, {self.n} samples; "
-        figure.suptitle(plain(who + frame.words), fontsize=9)
-        return plots.image_bytes(figure, dpi=80)
+        samples = imread(io.BytesIO(frame.picture))
+        high, wide = samples.shape[:2]
+        beside = wide + SHARES_WIDE <= PAGE_WIDE
+        whole = wide + SHARES_WIDE if beside else max(wide, SHARES_WIDE)
+        shares_high = max(high, SHARES_HIGH) if beside else SHARES_HIGH
+        total = HEAD_HIGH + (shares_high if beside else high + shares_high)
+        figure = Picture(figsize=(whole / DPI, total / DPI), dpi=DPI)
+        figure.figimage(samples, 0, total - HEAD_HIGH - high)
+        longest = max(map(len, self.domain.mode_names))
+        left, low = (wide if beside else 0) + 70, 34 + 6 * min(20, longest)
+        up = shares_high - low - 20
+        right = figure.add_axes(
+            (left / whole, low / total, (whole - left - 10) / whole, up / total)
+        )
+        colours = [self.domain.colour(k) for k in range(len(own))]
+        plots.draw_shares(right, self.domain.mode_names, frame.shares, own, colours, size=8)
+        right.set_ylabel("share of samples", fontsize=9)
+        right.tick_params(axis="y", labelsize=8)
+        right.legend(fontsize=8, frameon=False)
+        who = f"{self.domain.class_names[self.label.value]}, {self.n} samples,"
+        at, _, numbers = frame.words.partition(": ")
+        heading = plain(f"{who} {at}\n{numbers[:-1]}")
+        figure.text(0.5, 1 - 6 / total, heading, fontsize=9, ha="center", va="top")
+        return plots.image_bytes(figure, dpi=DPI)
 
 
 def explore(
@@ -265,7 +283,7 @@ def _page(view: plots.View, words: str, caption: str, bars: str) -> str:
     image = f'<img src="{source}" alt="{html.escape(words)}" style="max-width:100%">'
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start">'
-        f'<figure style="margin:0;max-width:44em">{image}{_players(view.sounds)}'
+        f'<figure style="margin:0;max-width:48em">{image}{_players(view.sounds)}'
         f'<figcaption style="line-height:1.4">{html.escape(caption)}</figcaption></figure>'
         f'<div style="line-height:1.4">{bars}</div></div>'
     )
@@ -280,7 +298,7 @@ def _bars(domain: Domain, shares: Sequence[float], label: int, n: int) -> str:
         bar = (
             '<td aria-hidden="true" style="width:12em;position:relative">'
             f'<div style="width:{100 * share / most:.1f}%;height:.9em;'
-            f'background:{COLOURS[k % len(COLOURS)]}"></div>'
+            f'background:{domain.colour(k)}"></div>'
             f'<div style="position:absolute;top:0;bottom:0;left:{100 * weight / most:.1f}%;'
             'border-left:2px solid currentColor"></div></td>'
         )

@@ -132,7 +132,7 @@ class Images(Domain):
             if mode < 0:
                 ax.plot([0, 15], [0, 15], color=INVALID, linewidth=1)
             name = self.mode_names[mode] if mode >= 0 else "invalid"
-            ax.set_title(plain(name), fontsize=7, color=self.colour(mode), pad=1.5, weight="bold")
+            ax.set_title(plain(name), fontsize=7.5, color=self.colour(mode), pad=1.5, weight="bold")
         if isinstance(label, int) and label < self.num_classes:
             figure.suptitle(plain(f"class {label}: {self.class_names[label]}"), fontsize=8)
         return figure

@@ -28,7 +28,6 @@ FRAMES = LENGTH // HOP
 FLOOR, REFERENCE = 40.0, 32.0  # dB shown below a spectrogram's 1, and the amplitude there
 NUM_COMPONENTS = 32
 LEVEL, PEAK = 0.1, 0.99  # root mean square of what is played, and the most that a sample may be
-
 SILENT = 1e-4  # a clip whose samples stay below this, of 1, is silence
 LEAST_RATE, MOST_RATE = 1_000, 1_000_000  # samples per second
 MOST_SAMPLES = 2**28  # of a file, a channel: 1 GiB, or 100 minutes at 44,100 per second
@@ -196,10 +195,11 @@ class Sounds(Domain):
         require(finite.all(), "to_sound", "x", "finite", lambda: x[~finite][0])
         return vocode(self.spectrogram(x))
 
-    def show(self, x: Tensor, label: Any = None, columns: int = 4, limit: int = 16) -> Any:
+    def show(self, x: Tensor, label: Any = None, columns: int = 0, limit: int = 16) -> Any:
         """Draw the first ``limit`` clips: spectrogram, what is read in it, and the waveform."""
         from cfg_tutorial.domains.picture import plain
 
+        columns = columns or (2 if len(x) <= 4 else 4)  # four are a square, wide enough to read
         rows = {f"{i}": part for i, part in enumerate(x[:limit].split(columns))}
         figure = self._draw(rows, columns)
         if isinstance(label, int) and label < self.num_classes:

@@ -29,7 +29,7 @@ import torch
 from cfg_tutorial.measures import perfect_band
 
 plt.rcParams.update({"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False})
-COLOURS = {"mixtures": "#0072B2", "images": "#D55E00", "text": "#009E73", "audio": "#CC79A7"}
+COLOURS = {"mixtures": "#332288", "images": "#DC267F", "text": "#8C510A", "audio": "#6BAE23"}
 MARKERS = {"mixtures": "o", "images": "s", "text": "^", "audio": "D"}
 
 # %% [markdown]
@@ -288,7 +288,7 @@ ct.explore("text", n=120)
 
 # %% [markdown]
 # *Figure (120 samples of the class "good" at guidance_scale 3; with a kernel, a slider moves it):
-# left, twelve of the sentences, each after its topic; right, each topic's share of the samples,
+# above, twelve of the sentences, each after its topic; below, each topic's share of the samples,
 # with an outline at the class's own weight. Food has far more than its weight, film a little more
 # and hotel a little less. Music and the topics to its right have lost about half of theirs, or
 # more.*

@@ -171,6 +171,9 @@ for scale, found in zip(SCALES, exact, strict=True):
         f"{scale:<8}{found.alignment:<12.2f}{found.mode_coverage:<11.2f}"
         f"{found.effective_modes:<18.2f}{found.validity:.2f}"
     )
+law = domain.mode_weights[0]
+own, own_modes = law @ (law / domain.mode_weights.sum(0)), torch.special.entr(law).sum().exp()
+print(f"{'class':<8}{own:<12.2f}{1:<11.2f}{own_modes:<18.2f}{1:.2f}")
 alignment = {scale: found.alignment for scale, found in zip(SCALES, exact, strict=True)}
 ct.expect(alignment={0: (0.46, 0.54), 1: (0.66, 0.73)})
 
@@ -178,9 +181,9 @@ ct.expect(alignment={0: (0.46, 0.54), 1: (0.66, 0.73)})
 # - **The control that must fail.** At scale 0 the model is never told the class, so its samples
 #   must not know it: the prior of two equal classes is .5, and the table's first line is there, up
 #   to chance. Were it higher, the measure would leak the label.
-# - At scale 1 the table should give what the class itself has, .698, and it does.
+# - At scale 1 the table should give what the class itself has, in its last line, and it does.
 # - What would a perfect sampler score? With 1,000 samples its coverage is 1 and its effective modes
-#   those of the class, 6.27. With 100 samples it would sometimes miss a rare mode by bad luck:
+#   those of that line. With 100 samples it would sometimes miss a rare mode by bad luck:
 
 # %%
 for n in (100, 1000):
@@ -250,8 +253,8 @@ ct.explore(domain, domain.exact())
 
 # %% [markdown]
 # *Figure (ring; exact model, 400 samples of class 0 at guidance_scale 3; with a kernel, a slider
-# moves it): left, the points; right, each mode's share, with a line at the class's own weight. Mode
-# 0 is below its line, modes 1 and 2 are far above theirs, and modes 4 to 7 have lost most or all.*
+# moves it): left, the points; right, each mode's share, outlined at the class's own weight. Mode 0
+# is below its outline, modes 1 and 2 are far above theirs, and modes 4 to 7 have lost most or all.*
 
 # %% [markdown]
 # ## Why: follow the arrows
@@ -338,8 +341,8 @@ for ax, at, ends, scale in zip(axes, path.unbind(1), end, (1, 8), strict=True):
 # full one, coloured by the mode in which they end. Left, scale 1: they end in modes 0, 2, 3, 4 and
 # 6. Right, scale 8: nearly all turn early, while the noise is high, and end in mode 1.*
 #
-# And all levels under a slider: which rows of arrows differ at the highest noise, and from which
-# `sigma` on do the last two panels look alike?
+# And all levels under a slider: where do the arrows of the last two panels differ most at the
+# highest noise, and from which `sigma` on do the last two panels look alike?
 
 
 # %%
@@ -625,9 +628,9 @@ for scale, x, y in zip(SCALES, aligned["exact"], modes["exact"], strict=True):
 
 # %% [markdown]
 # *Figure (ring, in order of weight; 1,000 samples per scale): left, effective modes fall from
-# nearly 8 at scale 0 to between 1.5 and 3 at scale 8; the learned curves lie on the exact one up to
-# scale 3 and leave it a little after, downwards. The tilted law's curve, dashed, stays near the
-# exact one. Right, the same against alignment, the scale s written at each exact point.*
+# nearly 8 at scale 0 to between 1.5 and 2.5 at scale 8; the learned curves lie on the exact one up
+# to scale 3 and fall below it after. The tilted law's curve, dashed, stays near the exact one.
+# Right, the same against alignment, the scale s written at each exact point.*
 
 # %%
 leaving
@@ -688,7 +691,7 @@ for scale in (0, 1, 3):
 # branches are needed. It costs less to guide at some levels only; notebook 02 does that.
 
 # %% [markdown]
-# ## When does guidance cost nothing?
+# ## When does guidance lose no modes?
 #
 # How steep the curve is depends on how much the modes say about the class. Two extremes: modes
 # that say **nothing** (both classes weigh them alike) and modes that say **everything** (class 0
@@ -842,7 +845,7 @@ legend = ax.legend(frameon=False)
 # Change anything: the scale, the layout (`"ring"`, `"grid"`, `"line"`), the label, a window such as
 # `ct.interval(5.0, lo=0.2, hi=1.6)` in place of the number, which guides only while the noise level
 # is between `lo` and `hi`. Which change keeps the most modes, and how much alignment does it give
-# up? (The slider above has the window too, as *guided levels*.)
+# up? (The slider above has the window too, as *guided above* and *guided up to*.)
 
 # %%
 layout, scale, label = "grid", 4.0, 0

@@ -348,7 +348,8 @@ gap = cost["learned"] - cost["exact"]
 ct.expect(gap=(-0.01, 0.08))
 
 # %% [markdown]
-# Without guidance the network is nearly perfect: it costs .02 nats more, of eleven.
+# Without guidance the network is nearly perfect: it costs a few hundredths of a nat more, of
+# eleven.
 #
 # **Predict:** how will its samples differ from those of the exact model at scale 8?
 
@@ -374,10 +375,11 @@ text_tokens.draw_curves(domain, runs)
 
 # %% [markdown]
 # *Figure (1,000 sentences per scale, the same luck for both; scales are written at BERT's points).
-# Left: up to scale 1.5 BERT's topics are those of the exact model. Then they fall further: 3.92
-# against 4.13 at scale 3, and 2.09 against 2.90 at scale 8. So BERT's curve comes near the tilted
-# law of the topic alone, and ends below it. Middle: against alignment both lie on one line. Right:
-# the exact model stays valid. BERT's validity falls to .95 at scale 5 and to .75 at scale 8.*
+# Left: up to scale 1.5 BERT's topics are those of the exact model. Then they fall further: at scale
+# 8 about two are left, where the exact model keeps nearly three. So BERT's curve comes near the
+# tilted law of the topic alone, and ends below it. Middle: against alignment both lie on one line.
+# Right: the exact model stays valid. BERT's validity holds up to scale 3 and has fallen at scale 8.
+# (Your BERT's digits differ a little: no two machines add up in the same order.)*
 
 # %%
 judged
@@ -405,12 +407,13 @@ for name, net in {"exact": model, "BERT": learned}.items():
 ct.expect(told={"BERT": {"topics at 3": (3.1, 3.79)}})
 
 # %% [markdown]
-# With the class, BERT's food is right to the second digit. Without one it says .147 where .165 is
-# right. The tilted law divides by that number s - 1 times. So an error of a tenth, which nobody
-# sees at scale 1, gives food .53 in place of .45 at scale 3, and .82 in place of .64 at scale 8.
-# Fewer topics are left: 3.44, not 3.80. Sampling in random order then adds some, as it does for the
-# exact model (3.80 becomes 4.13, and 3.44 becomes 3.92). That BERT's curve comes near the right
-# tilted law is an **accident**: its errors take away what the order adds.
+# With the class, BERT's food is right to about the second digit. Without one it says too little, by
+# about a tenth of what is right. The tilted law divides by that number s - 1 times. So an error
+# that nobody sees at scale 1 gives food nearly a tenth of all sentences too many at scale 3, and
+# about a fifth at scale 8. Fewer topics are left than the right law has. Sampling in random order
+# then adds some, as it does for the exact model, where 3.80 of the law become 4.13 of the samples.
+# That BERT's curve comes near the right tilted law is an **accident**: its errors take away what
+# the order adds.
 #
 # ## Play
 #
@@ -423,7 +426,7 @@ ct.explore(domain, learned)
 
 # %% [markdown]
 # *Figure (the widget as it opens; where no kernel runs, you see this picture of it): twelve
-# sentences of class good at scale 3, each with its topic. Beside them is the share of each topic in
+# sentences of class good at scale 3, each with its topic. Below them is the share of each topic in
 # 80 samples, with the class's own law as outlines. Food has far more than its own share and film a
 # little more. Music and all that follow have little or nothing.*
 

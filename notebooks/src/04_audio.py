@@ -200,10 +200,10 @@ for name, part in zip(names, remains, strict=False):
     print(f"{name}: share at scale 8 / share at scale 1 = {part:.2f}")
 
 # %% [markdown]
-# So what a style plays often need not stay frequent. CDEG, of which p(A | phrase) is .90, gains;
-# GCEG and CEGE (.73 and .61) keep what they had; CGAG (.27) goes. But one bar does not fit. AGED
-# tells the style *better* than GEDC does, .50 against .41. Yet GEDC keeps about two fifths of its
-# share, and AGED less than one fifth. Something else must count as well.
+# So what a style plays often need not stay frequent. CDEG, with p(A | phrase) = .90, gains; GCEG
+# and CEGE (.73 and .61) keep what they had; CGAG (.27) goes. But one bar does not fit. AGED tells
+# the style *better* than GEDC does, .50 against .41. Yet GEDC keeps about two fifths of its share,
+# and AGED less than one fifth. Something else must count as well.
 #
 # ## Why those?
 #
@@ -676,8 +676,8 @@ ct.explore(domain, model, scales=[0, 1, 2, 3, 5, 8])
 # %% [markdown]
 # *Figure (the widget as it opens; where no kernel runs, you see this picture of it, without its
 # players): four clips of style A at scale 3, three of them CDEG on the piano and one GEDC on the
-# guitar; beside them the share of each phrase in 120 samples, and as a line the style's own. CDEG
-# is far above its line, AGED and CGAG are nearly gone, and the phrases of other styles are
+# guitar; below them the share of each phrase in 120 samples, outlined at the style's own. CDEG
+# is far above its outline, AGED and CGAG are nearly gone, and the phrases of other styles are
 # absent.*
 #
 # In code there is more to change: the style, the scale, the seed, or a mix in place of

@@ -22,7 +22,8 @@ const figures = [
   paired("paired_modes", "effective_modes", "effective modes"),
 ];
 
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#B8A800"];
+// Of data sets only, as in the lessons: no mode and no source has one of them.
+const COLOURS = ["#332288", "#DC267F", "#8C510A", "#6BAE23", "#785EF0", "#44AA99"];
 const scaleSpan = [Math.min(...page.scales), Math.max(...page.scales)];
 
 /** Return a panel: what all panels of a figure share, its curves and what is its own. */
