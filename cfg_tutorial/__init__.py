@@ -31,6 +31,7 @@ try:
     from cfg_tutorial.files import version
     from cfg_tutorial.guidance import composed, guide, guided, interval, ramp
     from cfg_tutorial.measures import Coverage
+    from cfg_tutorial.methods import method
     from cfg_tutorial.models import Empirical, GaussianMixture, TokenMixture, wrap
     from cfg_tutorial.samplers import (
         sample_ancestral,
@@ -96,6 +97,7 @@ __all__ = [
     "karras_sigmas",
     "load",
     "load_checkpoint",
+    "method",
     "plot_coverage",
     "predict",
     "ramp",

@@ -281,10 +281,10 @@ def tell(model: Any, what: str, *about: Any) -> None:
         getattr(model, what)(*about)
 
 
-class Guided(Wrapper):
-    """A model, guided by one label or several: ``guided`` and ``composed`` make it.
+class Scaled(Wrapper):
+    """A model with a guidance scale for each label, under None that of the label it is called with.
 
-    ``scales`` has the scale of each label, under None that of the label it is called with.
+    What is guided any way: scales are kept here, checked, and told for each row.
     """
 
     def __init__(self, model: Any, scales: dict[Any, Scale], name: str, where: str):
@@ -300,13 +300,15 @@ class Guided(Wrapper):
             for key, scale in scales.items()
         }
 
-    def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
+    def branches(
+        self, x: Tensor, level: Any, label: Tensor
+    ) -> tuple[list[Branch], Tensor, Tensor, Tensor]:
+        """Return each label's branch with its scale, and level, label and null label, checked."""
         check_filled(x, self.blamed[1])
         label = check_label(label, len(x), self.null_label, self.blamed[1]).to(x.device)
         level, null = level_beside(x, level), _like(self.null_label, label)
         is_null = (label == null).all(1) if label.ndim > 1 else label == null
         some_null = bool(is_null.any())
-        rest: Any = 1.0
         branches: list[Branch] = []
         for key, scale in self.scales.items():
             weight = self.scale_at(scale, x, level)
@@ -314,8 +316,7 @@ class Guided(Wrapper):
                 weight = torch.as_tensor(weight, dtype=torch.float64, device=x.device)
                 weight = weight.expand(len(x)).masked_fill(is_null, float(key is None))
             branches.append((self.model, label if key is None else _like(key, label), weight))
-            rest = rest - weight
-        return combine(x, level, [*branches, (self.model, null, _rounded(rest))])
+        return branches, level, label, null
 
     def scale_at(self, scale: Scale, x: Tensor, level: Tensor) -> float | Tensor:
         """Return a scale, one number or one per row of x (n, ...), rounded to 0 and 1."""
@@ -330,6 +331,17 @@ class Guided(Wrapper):
         return scale.to(x.device, torch.float64)
 
 
+class Guided(Scaled):
+    """A model, guided by one label or several: ``guided`` and ``composed`` make it."""
+
+    def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
+        branches, level, _, null = self.branches(x, level, label)
+        rest: Any = 1.0
+        for *_, weight in branches:
+            rest = rest - weight
+        return combine(x, level, [*branches, (self.model, null, _rounded(rest))])
+
+
 def _like(one: Any, label: Tensor) -> Tensor:
     """Return one label, an int or of k parts, for every row of ``label`` (n,) or (n, k)."""
     if isinstance(one, int):
@@ -337,7 +349,7 @@ def _like(one: Any, label: Tensor) -> Tensor:
     return torch.as_tensor(one).to(label).expand_as(label)
 
 
-def _check_model(model: Any, where: str) -> None:
+def check_model(model: Any, where: str) -> None:
     expected = "must have been trained with label dropout, p_uncond > 0"
     ok = getattr(model, "p_uncond", None) != 0
     require(ok, where, "model", expected, "a model with p_uncond = 0")
@@ -367,7 +379,7 @@ def guided(model: Any, guidance_scale: Scale) -> Guided:
 
     Source: Ho & Salimans 2022 (arXiv 2207.12598). Lesson: 01_mixtures.
     """
-    _check_model(model, "guided")
+    check_model(model, "guided")
     if not isinstance(model, Guided):
         return Guided(model, {None: guidance_scale}, "guidance_scale", "guided")
     # One layer, so that each row keeps its own scales.
@@ -403,7 +415,7 @@ def composed(model: Any, scales: dict[Any, Scale]) -> Guided:
     """
     ok = isinstance(scales, dict) and scales
     require(ok, "composed", "scales", "{label: scale}, at least one", repr(scales))
-    _check_model(model, "composed")
+    check_model(model, "composed")
     for label in scales:
         check_label([label], 1, model.null_label, "composed")
     return Guided(model, dict(scales), "scales", "composed")

@@ -7,7 +7,7 @@ import math
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cfg_tutorial.measures import t_interval
@@ -21,6 +21,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "tilted": {"color": "#D55E00", "linestyle": "-.", "marker": "v"},
     "tilted_whole": {"color": "#CC79A7", "linestyle": "-.", "marker": "<"},
 }
+# Of models and methods of one's own, in turn; no mode, source or data set has one of them.
+OWN = [("#785EF0", "P"), ("#AA3377", "X"), ("#117733", "D"), ("#6A3D00", "p"), ("#4477AA", "h")]
 NAMES = {
     "trained": "trained here",
     "shipped": "shipped weights",
@@ -29,6 +31,7 @@ NAMES = {
     "tilted": "tilted law of modes (not what is sampled)",
     "tilted_whole": "tilted law of whole samples",
 }
+BESIDE = ("real", "perfect")  # sources that are no curve
 LABELS = {
     "mode_coverage": "mode coverage (share of the class's modes)",
     "effective_modes": "effective modes (number)",
@@ -41,6 +44,16 @@ LABELS = {
     "saturation": "saturation (share of pixels at a limit)",
     "scale": "guidance_scale (0 none, 1 conditional)",
 }
+
+
+def styles(sources: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return how each source is drawn: as in STYLES, or, one of one's own, in a look of OWN."""
+    present = list(dict.fromkeys(sources))
+    own = [name for name in present if name not in STYLES and name not in BESIDE]
+    looks = {name: OWN[i % len(OWN)] for i, name in enumerate(own)}
+    known = {name: STYLES[name] for name in STYLES if name in present}
+    more = {n: {"color": c, "linestyle": "-", "marker": m} for n, (c, m) in looks.items()}
+    return known | more
 
 
 class Source(str):
@@ -129,7 +142,8 @@ def plot_coverage(
 
     Each training seed is a thin line, their mean a thick one, the band its 95 % t interval. Beside
     them, where the table has them: the exact model's curve, the exact equation's, the tilted law,
-    the band of a perfect sampler of the class and the value of fresh real data.
+    the band of a perfect sampler of the class and the value of fresh real data. Models of one's
+    own, and every method but the first, have a colour and a marker of their own.
 
     Parameters
     ----------
@@ -151,23 +165,26 @@ def plot_coverage(
                 f"The '{name}' parameter of plot_coverage must be one of "
                 f"{sorted(set(means.measure))}. Got {wanted!r} instead."
             )
-    domains = list(dict.fromkeys(means.domain))
+    domains, drawn_as = list(dict.fromkeys(means.domain)), styles(means.source)
+    several = [m for m in dict.fromkeys(means.method) if m != "none"][1:]
+    free = OWN[sum(name not in STYLES for name in drawn_as) :] + OWN
+    looks = {m: dict(zip(("color", "marker"), look)) for m, look in zip(several, free * 9)}  # noqa: B905
     figure = Picture(figsize=(5.2 * len(domains), 4), layout="constrained")
     axes = figure.subplots(1, len(domains), squeeze=False)
     for ax, domain in zip(axes[0], domains, strict=True):
         panel = means[means.domain == domain]
         _draw_references(ax, panel, measure, against)
         methods = [m for m in dict.fromkeys(panel.method) if m != "none"]
-        present = [source_name for source_name in STYLES if source_name in set(panel.source)]
+        present = [name for name in drawn_as if name in set(panel.source)]
         for source_name in present:
-            style = STYLES[source_name]
             ours = panel[panel.source == source_name]
-            for i, method in enumerate(dict.fromkeys(ours.method)):
-                one = ours[ours.method == method]
-                name = NAMES[source_name]
+            for method in dict.fromkeys(ours.method):
+                one, style = ours[ours.method == method], drawn_as[source_name]
+                style = {**style, **looks.get(method, {})}
+                name = NAMES.get(source_name, plain(source_name))
                 if method != "none" and len(methods) > 1:
                     name += f", {plain(method)}"
-                _draw_curve(ax, one, measure, against, {**style, "alpha": 1 / (1 + i / 2)}, name)
+                _draw_curve(ax, one, measure, against, style, name)
                 if against != "scale" and source_name == present[0]:
                     _label_scales(ax, one, measure, against, style["color"])
         ax.set_title(plain((titles or {}).get(domain, domain)), fontsize=9)
@@ -262,7 +279,9 @@ def plot_modes(
         (table.domain == domain) & (table.measure == "mode_share") & (table.label == str(label))
     ]
     modes = list(dict.fromkeys(own["mode"]))
-    drawn = next(s for s in ("trained", "shipped", "exact") if s in set(own.source))
+    drawn_as = styles(own.source)
+    ours_first = ["trained", "shipped", "exact", *(s for s in drawn_as if s not in STYLES)]
+    drawn = next(s for s in ours_first if s in drawn_as)
     figure = Picture(figsize=(3.6 * len(scales), 3.4), layout="constrained")
     axes = figure.subplots(1, len(scales), sharey=True, squeeze=False)
     for ax, scale in zip(axes[0], scales, strict=True):
@@ -274,14 +293,17 @@ def plot_modes(
             return rows.pivot_table(index="mode", columns="seed", values="value").reindex(modes)
 
         ours = shares(drawn)
-        colour = STYLES[drawn]["color"]
+        colour = drawn_as[drawn]["color"]
         law = [float(w) for w in mode_weights[label]]
-        draw_shares(ax, modes, ours.mean(axis=1), law, (colour, 0.6), NAMES[drawn])
+        draw_shares(
+            ax, modes, ours.mean(axis=1), law, (colour, 0.6), NAMES.get(drawn, plain(drawn))
+        )
         ax.plot(ours.to_numpy(), ".", color=colour, markersize=4, label="_seed")
-        for other in ("exact", "equation", "tilted", "tilted_whole"):
-            if other != drawn and other in set(at.source):
-                look = {**STYLES[other], "linestyle": "none", "markersize": 5}
-                ax.plot(shares(other).mean(axis=1).to_numpy(), label=NAMES[other], **look)
+        for other in drawn_as:
+            if other not in (drawn, "trained", "shipped") and other in set(at.source):
+                look = {**drawn_as[other], "linestyle": "none", "markersize": 5}
+                name = NAMES.get(other, plain(other))
+                ax.plot(shares(other).mean(axis=1).to_numpy(), label=name, **look)
         ax.set_title(f"guidance_scale {scale:g}", fontsize=9)
     axes[0][0].set_ylabel("share of the class's samples")
     named = axes[0][-1].get_legend_handles_labels()

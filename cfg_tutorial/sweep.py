@@ -5,7 +5,6 @@ cell is one line of a journal, and a rerun does only what is missing.
 """
 
 import functools
-import math
 import sys
 import time
 import uuid
@@ -14,17 +13,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 
-from cfg_tutorial import files, measures, training
+from cfg_tutorial import files, training
 from cfg_tutorial.arguments import check_count, check_int, check_scale, check_several, require
 from cfg_tutorial.domains import Domain, load
 from cfg_tutorial.journal import Record, append, read_journal
 from cfg_tutorial.keys import Unkeyed, key_of
 from cfg_tutorial.methods import METHODS
+from cfg_tutorial.references import FLOORS, REFERENCES, names_of, shares_of
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 JOURNAL = "results.jsonl"
@@ -37,9 +36,11 @@ load_once = functools.lru_cache(maxsize=None)(load)
 class Cell:
     """All scales of one domain, source, method and seed: what is run, and kept, as a whole.
 
-    source : one of SOURCES or REFERENCES
+    source : one of SOURCES or REFERENCES, or the name of a model of one's own
     folder : where the first samples are kept
     function : the method, where it is one of one's own and not the METHODS' of that name
+    model : the model of one's own
+    sampler : the domain's own unless given
     """
 
     domain: str | Domain
@@ -51,6 +52,8 @@ class Cell:
     num_steps: int | None = None
     folder: str | None = None
     function: Callable[[Any, Any], Any] | None = None
+    model: Any = None
+    sampler: Any = None
 
     @property
     def loaded(self) -> Domain:
@@ -68,7 +71,9 @@ def sweep(
     seeds: Iterable[int] = range(3),
     executor: Executor | None = None,
     *,
-    source: str = "trained",
+    source: str | None = None,
+    models: Mapping[str, Any] | None = None,
+    sampler: Any = None,
     references: bool = False,
     n: int = 1000,
     num_steps: int | None = None,
@@ -81,10 +86,14 @@ def sweep(
     Parameters
     ----------
     domains : names, or Domain objects
-    methods : names ("cfg", "interval"), or {name: f(model, scale) -> model}
+    methods : names ("cfg", "interval"), or {name: f(model, scale) -> model}, see ``method``
     seeds : training seeds; the noise that samples start from has the same seed at every scale
     executor : any concurrent.futures executor, to run cells in parallel
-    source : "trained" (trained here, or kept from before), "shipped" or "exact"
+    source : "trained" (trained here, or kept from before), "shipped" or "exact"; "trained" unless
+        given, or none where there are models of one's own
+    models : {name: model} of one's own, each swept on all the domains, with their name as source;
+        known by their weights and code, of which a seed is only that of the noise
+    sampler : the domains' own unless given
     references : add what stands beside the curves, see ``reference``; their seed is -1
     n : samples per scale, shared out evenly to the classes
     folder : keeps results.jsonl, one line per finished cell, and the first samples of each cell;
@@ -97,7 +106,8 @@ def sweep(
 
     Raises
     ------
-    ValueError : an unknown domain, method or source; no scales, seeds or samples
+    ValueError : an unknown domain, method or source; no scales, seeds or samples; a model that
+        does not fit a domain
     """
     known: Any = methods if isinstance(methods, Mapping) else METHODS
     named = {m: known.get(m) for m in check_several(methods, "sweep", "methods")}
@@ -110,7 +120,12 @@ def sweep(
     num_steps = None if num_steps is None else check_count(num_steps, "sweep", "num_steps")
     ok = all(map(callable, named.values()))
     require(ok, "sweep", "methods", f"of {sorted(METHODS)} or functions", [*named])
-    require(source in SOURCES, "sweep", "source", f"one of {(*SOURCES,)}", repr(source))
+    source = source or (None if models else "trained")
+    ok = source is None or source in SOURCES
+    require(ok, "sweep", "source", f"one of {(*SOURCES,)}", repr(source))
+    models = _own_models(models, [*map(_loaded, domains)])
+    ok = sampler is None or callable(sampler)
+    require(ok, "sweep", "sampler", "a function, such as sample_heun", repr(sampler))
     for domain in map(_loaded, domains):
         expected = f"at least {len(domain.classes)}, one for each class of {domain.name}"
         require(n >= len(domain.classes), "sweep", "n", expected, n)
@@ -122,11 +137,34 @@ def sweep(
     expected = "must start fresh processes, since a fork of this one hangs: ProcessPoolExecutor("
     expected += 'mp_context=multiprocessing.get_context("spawn"))'
     require(kind != "fork", "sweep", "executor", expected, "one that forks")
-    cells = make_cells(domains, source, named, seeds, scales, n, num_steps, folder)
+    cells = []
+    for name, model in [*([(source, None)] if source else []), *models.items()]:
+        own = {"model": model, "sampler": sampler}
+        cells += make_cells(domains, name, named, seeds, scales, n, num_steps, folder, **own)
     if references:
         for domain in domains:
             cells += reference_cells(domain, scales, n)
     return to_table(run_cells(cells, executor, folder, on_cell, progress))
+
+
+def _own_models(models: Any, domains: list[Domain]) -> dict[str, Any]:
+    """Return models of one's own by name, each known to fit the domains."""
+    expected = "{name: model}, at least one"
+    ok = models is None or (isinstance(models, Mapping) and models)
+    require(ok, "sweep", "models", expected, lambda: repr(models)[:80])
+    for name, model in (models or {}).items():
+        ok = isinstance(name, str) and name not in SOURCES and name not in REFERENCES
+        expected = f"named in strings other than {[*SOURCES, *REFERENCES]}"
+        require(ok, "sweep", "models", expected, repr(name))
+        require(
+            callable(model), "sweep", "models", "functions (x, level, label)", f"{name}: {model!r}"
+        )
+        for domain in domains:
+            has, wanted = (getattr(one, "num_classes", None) for one in (model, domain))
+            ok = has is None or torch.equal(torch.as_tensor(has), torch.as_tensor(wanted))
+            expected = f"of as many classes as {domain.name} has, {wanted}"
+            require(ok, "sweep", "models", expected, f"{name}, of {has},")
+    return dict(models or {})
 
 
 def make_cells(
@@ -138,15 +176,16 @@ def make_cells(
     n: int,
     num_steps: int | None = None,
     folder: str | Path | None = None,
+    **own: Any,
 ) -> list[Cell]:
-    """Return the cells of a sweep, seed by seed."""
+    """Return the cells of a sweep, seed by seed; ``own``: a model or sampler of one's own."""
     kept = str(Path(folder).expanduser()) if folder else None
-    own = {m: None if f is METHODS.get(m) else f for m, f in methods.items()}
+    functions = {m: None if f is METHODS.get(m) else f for m, f in methods.items()}
     return [
-        Cell(domain, source, method, seed, tuple(scales), n, num_steps, kept, function)
+        Cell(domain, source, method, seed, tuple(scales), n, num_steps, kept, function, **own)
         for seed in seeds
         for domain in domains
-        for method, function in own.items()
+        for method, function in functions.items()
     ]
 
 
@@ -229,7 +268,7 @@ def _said(cell: Cell | Record) -> str:
 
 def _is_whole(cell: Cell, key: str, kept: Mapping[str, Record]) -> bool:
     """Return whether a cell's record is there, and its samples where it keeps some."""
-    if key not in kept or not cell.folder or cell.source not in SOURCES:
+    if key not in kept or not cell.folder or cell.source in REFERENCES:
         return key in kept
     path = samples_path(cell.folder, key)
     try:
@@ -250,7 +289,10 @@ def cell_key(cell: Cell) -> str:
     made_by: dict[str, Any] = {name: getattr(cell, name) for name in names}
     made_by |= {"scales": [float(scale) for scale in cell.scales], "version": files.version()}
     made_by |= {"domain": domain.key(), "num_steps": cell.num_steps or domain.num_steps}
-    made_by |= {"sampler": domain.sampler, "function": cell.function or METHODS.get(cell.method)}
+    made_by |= {"sampler": cell.sampler or domain.sampler}
+    made_by |= {"function": cell.function or METHODS.get(cell.method)}
+    if cell.model is not None:
+        made_by["model"] = cell.model
     if cell.source == "trained":
         made_by |= {"recipe": domain.recipe, "network": domain.first_model(cell.seed)}
     if cell.source == "shipped":
@@ -278,7 +320,7 @@ def run_cell(cell: Cell, key: str = "", progress: bool | int | None = None) -> R
     """Return the record of one cell: all its scales, drawn in one call from the same noise."""
     progress = _progress_line if progress is None else progress
     domain = cell.loaded
-    measured = REFERENCES.get(cell.source, _sampled)
+    measured: Any = REFERENCES.get(cell.source, _sampled)
     return Record(
         key=key,
         domain=domain.name,
@@ -296,7 +338,8 @@ def run_cell(cell: Cell, key: str = "", progress: bool | int | None = None) -> R
 
 def _sampled(cell: Cell, domain: Domain, key: str, progress: bool | int) -> dict[str, Any]:
     begun = time.perf_counter()
-    model = SOURCES[cell.source](domain, cell.seed, progress)
+    make = SOURCES.get(cell.source)
+    model = make(domain, cell.seed, progress) if make else cell.model
     ready = time.perf_counter()
     run_before: Any = getattr(model, "rows_run", 0)  # by training
     label = torch.arange(cell.n) % len(domain.classes)
@@ -308,6 +351,7 @@ def _sampled(cell: Cell, domain: Domain, key: str, progress: bool | int) -> dict
         method=cell.function or METHODS[cell.method],
         seed=cell.seed,
         num_steps=cell.num_steps,
+        sampler=cell.sampler,
         progress=progress,
     )
     drawn = time.perf_counter()
@@ -319,56 +363,10 @@ def _sampled(cell: Cell, domain: Domain, key: str, progress: bool | int) -> dict
         "scales": list(cell.scales),
         "rows": getattr(model, "rows_run", run_before) - run_before,
         "weights": training.weights_hash(model),
-        "measures": {name: [getattr(f, name) for f in found] for name in _names(found[0])},
-        "mode_share": [_shares(one.mode_counts, domain) for one in found],
+        "measures": {name: [getattr(f, name) for f in found] for name in names_of(found[0])},
+        "mode_share": [shares_of(one.mode_counts, domain) for one in found],
         "seconds": {"model": ready - begun, "sample": drawn - ready},
     }
-
-
-def _names(found: measures.Coverage) -> list[str]:
-    return [*measures.MEASURES, *found.extra]
-
-
-def _shares(counts: torch.Tensor, domain: Domain) -> list[list[float]]:
-    counts = counts.reshape(len(domain.classes), -1)
-    return (counts / counts.sum(1, keepdim=True)).tolist()
-
-
-def _law(cell: Cell, domain: Domain, key: str, progress: Any) -> dict[str, Any]:
-    """Measure a law of modes in closed form, see ``Domain.laws``."""
-    law, weights = domain.laws[cell.source], domain.mode_weights
-    laws = [[law(s, c) for c in domain.classes] for s in cell.scales]
-    each = [[measures.law_measures(p, weights, c) for c, p in enumerate(row)] for row in laws]
-    found = {name: [fmean(m[name] for m in row) for row in each] for name in each[0][0]}
-    shares = [[p.tolist() for p in row] for row in laws]
-    return {"scales": list(cell.scales), "measures": found, "mode_share": shares}
-
-
-def _real(cell: Cell, domain: Domain, key: str, progress: Any) -> dict[str, Any]:
-    """Measure fresh real data as if sampled (the floor), and how well the reader reads them."""
-    batch = domain.data(2 * cell.n + 40 * len(domain.classes), seed=2, held_out=True)
-    label = batch.label if batch.label.ndim == 1 else batch.label[:, 0]
-    # As many of each class as are sampled, where data have them in about equal shares.
-    wanted = (torch.arange(cell.n) % len(domain.classes)).bincount().tolist()
-    rows = [(label == c).nonzero()[:number, 0] for c, number in enumerate(wanted)]
-    x, label, mode = (part[torch.cat(rows)] for part in (batch.x, label, batch.mode))
-    measured, read = domain.measure(x, label), domain.assign(x)
-    found = {name: [getattr(measured, name)] for name in _names(measured)}
-    found["reader_accuracy"] = [(read == mode)[read >= 0].double().mean().item()]
-    shares = [_shares(measured.mode_counts, domain)]
-    return {"scales": [math.nan], "measures": found, "mode_share": shares}
-
-
-def _perfect(cell: Cell, domain: Domain, key: str, progress: Any) -> dict[str, Any]:
-    """Return the band of a sampler that makes no error, low and high."""
-    m = cell.n // len(domain.classes)
-    bands = [measures.perfect_band(domain.mode_weights[c], m) for c in domain.classes]
-    found = {
-        f"{name}_{end}": [fmean(one[name][i] for one in bands)]
-        for name in bands[0]
-        for i, end in enumerate(("low", "high"))
-    }
-    return {"scales": [math.nan], "measures": found, "mode_share": []}
 
 
 # Where a model comes from: (domain, seed, progress) -> model.
@@ -377,9 +375,6 @@ SOURCES: dict[str, Callable[[Domain, int, Any], Any]] = {
     "shipped": lambda domain, seed, progress: domain.pretrained(),
     "exact": lambda domain, seed, progress: domain.exact(),
 }
-# What stands beside a curve: the laws that a domain has, and what real data and luck give.
-FLOORS = {"real": _real, "perfect": _perfect}
-REFERENCES = {"tilted": _law, "tilted_whole": _law, "equation": _law, **FLOORS}
 
 
 def to_table(records: Iterable[Record]) -> Any:
@@ -387,7 +382,7 @@ def to_table(records: Iterable[Record]) -> Any:
 
     Columns
     -------
-    domain, source (one of SOURCES or REFERENCES), method, seed (-1
+    domain, source (one of SOURCES or REFERENCES, or a model's name), method, seed (-1
     for references), scale (NaN where there is none), label (class, or "mean" over classes), mode
     (its name, for measure "mode_share", else ""), measure, value, n (samples per scale), num_steps,
     rows (network rows that sampling the whole cell ran), weights (SHA-256 of the model's weights)

@@ -294,7 +294,7 @@ LABELS = [
     trap("no slices", "in_slices",
          {"len(x) <= batch_size": "True"},
          by("diffusion.test_a_learned_model_slices_its_own_forward", n=600)),
-    trap("a model without label dropout is guided", "_check_model",
+    trap("a model without label dropout is guided", "check_model",
          {"getattr(model, 'p_uncond', None) != 0": "True"},
          "guidance.test_a_model_without_label_dropout_cannot_be_guided",
          "bad_input.test_guiding_without_an_unconditional_branch"),

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, PAGE = ROOT / "cfg_tutorial", ROOT / "docs" / "architecture.md"
 ROOMS = ["arguments", "files", "keys", "guidance", "diffusion", "samplers", "methods", "models"]
-ROOMS += ["networks", "training", "measures", "domains", "journal", "sweep", "plots"]
+ROOMS += ["networks", "training", "measures", "domains", "journal", "references", "sweep", "plots"]
 ROOMS += ["lessons", "app"]
 CORE = {"guidance", "diffusion", "samplers"}
 TABLE = re.compile(r"(?<=<!-- rooms -->\n).*?(?=<!-- end -->)", re.S)
