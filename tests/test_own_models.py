@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from toys import TWO, message
 from torch import nn
+from toys import message
 
 import cfg_tutorial as ct
 from cfg_tutorial import plots
@@ -118,3 +118,23 @@ def test_models_and_methods_of_ones_own_have_looks_of_their_own(domain):
     modes = plots.plot_modes(table, "mixtures", domain.mode_weights, [1.0, 3.0])
     named = {text.get_text() for text in modes.legends[0].get_texts()}
     assert {"mine", "moved"} <= named
+
+
+@ct.method
+def halved(cond, uncond, scale):
+    return uncond + scale / 2 * (cond - uncond)
+
+
+def test_a_slider_takes_a_model_and_a_method_of_ones_own(domain):
+    how = {"scales": [0, 1, 6], "progress": False}
+    mine = ct.explore(domain, Shifted(domain), method=halved, **how)
+    plain = ct.explore(domain, domain.exact(), scales=[0, 1, 3], progress=False)
+    ours, theirs = mine.frames[2], plain.frames[2]
+    assert ours.shares == pytest.approx(theirs.shares, abs=0.01)
+    assert ours.words.split(": ")[1] == theirs.words.split(": ")[1]
+    assert "method halved" in ours.page and "method" not in theirs.page
+    for explorer in (mine, plain):  # which sample anew at once: no kernel goes on meanwhile
+        explorer.hi.value = explorer.hi.options[3][1]
+    assert mine.frames[2].shares == pytest.approx(plain.frames[2].shares, abs=0.01)
+    assert mine.frames[2].shares != pytest.approx(ours.shares, abs=0.01)
+    message(lambda: ct.explore(domain, domain.exact(), method=3.0), "'method'", "3.0")

@@ -15,8 +15,7 @@ from torch import Tensor
 from cfg_tutorial import files, plots
 from cfg_tutorial.arguments import require
 from cfg_tutorial.domains import DOMAINS, Domain, load
-from cfg_tutorial.guidance import guided
-from cfg_tutorial.methods import in_interval
+from cfg_tutorial.guidance import guided, interval
 
 SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 NUMBERS = ("alignment", "mode_coverage", "effective_modes", "validity")
@@ -40,9 +39,17 @@ class Explorer(widgets.VBox):
     """A slider over the samples of a guided model, see ``explore``."""
 
     def __init__(
-        self, domain: Domain, model: Any, scales: Sequence[float], n: int, seed: int, label: int
+        self,
+        domain: Domain,
+        model: Any,
+        scales: Sequence[float],
+        n: int,
+        seed: int,
+        label: int,
+        method: Any = guided,
     ):
         self.domain, self.model, self.scales, self.n = domain, model, tuple(scales), n
+        self.method = method
         self.frames: list[Frame] = []
         self.task: asyncio.Task | None = None  # the sampling that goes on
         self.playing: asyncio.Task | None = None
@@ -108,10 +115,13 @@ class Explorer(widgets.VBox):
         ValueError : levels in the wrong order
         """
         label, lo, hi = self.label.value, self.lo.value, self.hi.value
-        method: Any = guided
+        method = self.method
         where = f"{self.steps.value} steps, seed {self.seed.value}"
+        if method is not guided:
+            where += f", method {getattr(method, '__name__', 'of your own')}"
         if (lo, hi) != (self.lo.options[0][1], self.hi.options[-1][1]):
-            method = functools.partial(in_interval, lo=lo, hi=hi)
+            require(lo < hi, "explore", "lo, hi", "0 <= lo < hi", f"{lo}, {hi}")
+            method = functools.partial(_in_window, self.method, lo, hi)
             where += f", guided at levels {lo:.3g} to {hi:.3g} only"
         how = {"num_steps": self.steps.value, "seed": self.seed.value, "method": method}
         states, total = self.domain.states_at_scales(self.model, self.scales, self.n, label, **how)
@@ -230,10 +240,15 @@ class Explorer(widgets.VBox):
         return plots.image_bytes(figure, dpi=DPI)
 
 
+def _in_window(method: Any, lo: float, hi: float, model: Any, scales: Any) -> Any:
+    return method(model, interval(scales, lo=lo, hi=hi))
+
+
 def explore(
     domain: str | Domain,
     model: Any = None,
     *,
+    method: Any = guided,
     scales: Sequence[float] = SCALES,
     n: int | None = None,
     seed: int = 0,
@@ -249,6 +264,7 @@ def explore(
     ----------
     domain : name, or Domain
     model : callable (x, level, label), the domain's shipped weights unless given
+    method : (model, guidance_scale) -> model, see ``method``; the scale may be a schedule
     scales : the slider's places, at least two
     n : samples per scale, at least 10 per mode
 
@@ -261,6 +277,8 @@ def explore(
     n = max(domain.num_shown, needed) if n is None else n
     require(n >= needed, "explore", "n", f"an int >= {needed} (10 per mode)", n)
     require(len(scales) > 1, "explore", "scales", "two numbers or more", scales)
+    expected = "a function (model, guidance_scale) -> model"
+    require(callable(method), "explore", "method", expected, repr(method))
     expected = f"a class, 0 to {len(domain.classes) - 1}"
     require(label in domain.classes, "explore", "label", expected, repr(label))
     try:
@@ -268,7 +286,7 @@ def explore(
     except FileNotFoundError:
         expected = "given for a domain without shipped weights: domain.exact(), or domain.train()"
         require(False, "explore", "model", expected, None)
-    explorer = Explorer(domain, model, scales, n, seed, label)
+    explorer = Explorer(domain, model, scales, n, seed, label, method)
     total = explorer.steps.value + len(scales)
     desc = f"{domain.name}, all scales"
     look = {"delay": 2, "leave": False, "file": sys.stdout}  # a notebook paints stderr red
