@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from cfg_tutorial.app.frames import frames
     from cfg_tutorial.app.prediction import predict
     from cfg_tutorial.app.widgets import Playground, explore
+    from cfg_tutorial.domains.arrays import from_arrays
     from cfg_tutorial.domains.sounds import Recordings, read_clips, save_wav
     from cfg_tutorial.lessons.expected import expect
     from cfg_tutorial.plots import plot_coverage, source
@@ -67,6 +68,7 @@ _LATER = {
     "check": "lessons",
     "expect": "lessons.expected",
     "explore": "app.widgets",
+    "from_arrays": "domains.arrays",
     "frames": "app.frames",
     "predict": "app.prediction",
     "Playground": "app.widgets",
@@ -91,6 +93,7 @@ __all__ = [
     "explore",
     "fit",
     "frames",
+    "from_arrays",
     "guide",
     "guided",
     "interval",

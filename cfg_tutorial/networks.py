@@ -121,15 +121,18 @@ class UNet(nn.Module):
     num_classes : int
     channels : int, a multiple of 8; 48 gives .67 million parameters
     width : int, of the condition
+    colours : int, channels of the pictures, 1 for grey ones
 
     Source: Ronneberger et al. 2015 (arXiv 1505.04597).
     """
 
-    def __init__(self, num_classes: int, channels: int = 48, width: int = 192) -> None:
+    def __init__(
+        self, num_classes: int, channels: int = 48, width: int = 192, colours: int = 1
+    ) -> None:
         super().__init__()
         deep = 2 * channels
         self.condition = Condition(num_classes, width)
-        self.enter = nn.Conv2d(4, channels, 3, padding=1)
+        self.enter = nn.Conv2d(4 * colours, channels, 3, padding=1)
         self.down = Block(channels, channels, width)
         self.shrink = nn.Conv2d(channels, deep, 2, stride=2)
         self.before = Block(deep, deep, width)
@@ -138,17 +141,20 @@ class UNet(nn.Module):
         self.grow = nn.ConvTranspose2d(deep, channels, 2, stride=2)
         self.up = Block(2 * channels, channels, width)
         self.norm = nn.GroupNorm(8, channels)
-        self.leave = nn.Conv2d(channels, 4, 3, padding=1)
+        self.leave = nn.Conv2d(channels, 4 * colours, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
 
     def forward(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
-        """Return the raw prediction, of x's shape (n, 1, height, width), multiples of 4."""
+        """Return the raw prediction, of x's shape (n, colours, height, width)."""
+        high, wide = x.shape[2:]
+        if high % 4 or wide % 4:
+            x = F.pad(x, (0, -wide % 4, 0, -high % 4), mode="replicate")
         condition = F.silu(self.condition(sigma, label))
         fine = self.down(self.enter(F.pixel_unshuffle(x, 2)), condition)
         coarse = self.before(self.shrink(fine), condition)
         coarse = self.after(self.attention(coarse), condition)
         h = self.up(torch.cat([self.grow(coarse), fine], dim=1), condition)
-        return F.pixel_shuffle(self.leave(F.silu(self.norm(h))), 2)
+        return F.pixel_shuffle(self.leave(F.silu(self.norm(h))), 2)[..., :high, :wide]
 
 
 class Transformer(nn.Module):

@@ -62,14 +62,14 @@ class Domain(Measured, abc.ABC):
     """
 
     name: str
-    recipe: ClassVar[dict[str, Any]]  # train_steps, batch_size and what else ``fit`` takes
+    recipe: dict[str, Any]  # train_steps, batch_size and what else ``fit`` takes
     diffusion: Any
     mode_names: list[str]
     class_names: list[str]
     sampler: Any = staticmethod(sample_dpmpp_2m)
     num_steps: int = 18  # of that sampler; see benchmarks/samplers.py
     num_threads: ClassVar[int | None] = None  # that training uses; None: torch's own choice
-    num_shown: ClassVar[int] = 8  # samples that make a picture
+    num_shown: int = 8  # samples that make a picture
     p_uncond: ClassVar[float] = 0.15
 
     def __init__(self, mode_weights: Any):
