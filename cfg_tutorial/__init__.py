@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from cfg_tutorial.app.prediction import predict
     from cfg_tutorial.app.widgets import Playground, explore
     from cfg_tutorial.domains.arrays import from_arrays
+    from cfg_tutorial.domains.folders import from_folder, from_lines
     from cfg_tutorial.domains.sounds import Recordings, read_clips, save_wav
     from cfg_tutorial.lessons.expected import expect
     from cfg_tutorial.plots import plot_coverage, source
@@ -69,6 +70,8 @@ _LATER = {
     "expect": "lessons.expected",
     "explore": "app.widgets",
     "from_arrays": "domains.arrays",
+    "from_folder": "domains.folders",
+    "from_lines": "domains.folders",
     "frames": "app.frames",
     "predict": "app.prediction",
     "Playground": "app.widgets",
@@ -94,6 +97,8 @@ __all__ = [
     "fit",
     "frames",
     "from_arrays",
+    "from_folder",
+    "from_lines",
     "guide",
     "guided",
     "interval",

@@ -29,7 +29,13 @@ SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 JOURNAL = "results.jsonl"
 _progress_line: bool | int = False  # where this process draws its bars; see use_line
 
-load_once = functools.lru_cache(maxsize=None)(load)
+OWN: dict[str, Domain] = {}  # domains of one's own that this process knows by name
+_load_once = functools.lru_cache(maxsize=None)(load)
+
+
+def load_once(name: str) -> Domain:
+    """Return the domain of a name, loaded once; one of one's own where OWN has it."""
+    return OWN.get(name) or _load_once(name)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from cfg_tutorial.app.page import write_page
 from cfg_tutorial.domains import DOMAINS
 from cfg_tutorial.methods import METHODS
 from cfg_tutorial.sweep import (
+    OWN,
     SCALES,
     Record,
     kept_records,
@@ -36,11 +37,14 @@ def main(args: Any) -> int:
 
     Parameters
     ----------
-    args : has out, domains, seeds, samples, workers and quick, as ``cfg-tutorial atlas`` reads them
+    args : has out, domains, data, seeds, samples, workers and quick, as ``cfg-tutorial atlas``
+        reads them
     """
     domains = args.domains or list(DOMAINS)
     try:
         try:
+            if args.data:
+                domains = [_own(args)]
             _check(args, domains)
         except ValueError as error:
             print(f"cfg-tutorial atlas: {error}", file=sys.stderr)
@@ -51,10 +55,22 @@ def main(args: Any) -> int:
         return 130
 
 
+def _own(args: Any) -> str:
+    """Read the data of one's own that the command names; return the name of their domain."""
+    from cfg_tutorial.domains.folders import from_path
+
+    if args.domains:
+        raise ValueError("--domains and --data do not go together.")
+    name = Path(args.data).expanduser().resolve().stem
+    domain = from_path(args.data, name=f"my {name}" if name in DOMAINS else name)
+    OWN[domain.name] = domain
+    return domain.name
+
+
 def _check(args: Any, domains: list[str]) -> None:
     """Raise a ValueError that names the argument that is wrong; make the folders."""
     for name in domains:
-        if name not in DOMAINS:
+        if name not in DOMAINS and name not in OWN:
             raise ValueError(f"--domains must be of {', '.join(DOMAINS)}. Got {name} instead.")
         if domains.count(name) > 1:
             raise ValueError(f"--domains must name each domain once. Got {name} twice.")
@@ -79,10 +95,12 @@ def _make(args: Any, domains: list[str]) -> int:
     for name in domains:
         few = max(DRAFT, least[name])  # coverage needs that many
         n = args.samples or (few if args.quick else 1000)
-        draft += make_cells([name], "shipped", cfg, [0], scales, min(n, few), folder=out)
-        trained += make_cells([name], "trained", cfg, seeds, scales, n, folder=out)
-        exact += make_cells([name], "exact", cfg, seeds, scales, n, folder=out)
-        beside += reference_cells(name, scales, n)
+        domain = OWN.get(name, name)
+        if name not in OWN:  # which have no weights that ship
+            draft += make_cells([domain], "shipped", cfg, [0], scales, min(n, few), folder=out)
+        trained += make_cells([domain], "trained", cfg, seeds, scales, n, folder=out)
+        exact += make_cells([domain], "exact", cfg, seeds, scales, n, folder=out)
+        beside += reference_cells(domain, scales, n)
     # The longest work starts first, once the draft is in.
     order = {name: i for i, name in enumerate(LONGEST_FIRST)}
     trained.sort(key=lambda cell: (order.get(str(cell.domain), -1), cell.seed))
@@ -102,7 +120,7 @@ def _make(args: Any, domains: list[str]) -> int:
     keys, kept = kept_records(cells, out)
     records += kept.values()
     ready = [key in kept for key in keys]
-    if all(ready[: len(draft)]) and not all(ready):  # an interrupted run goes on
+    if draft and all(ready[: len(draft)]) and not all(ready):  # an interrupted run goes on
         write_page(out, domains, records, finished=False)
     with _workers(args.workers or min(2, os.cpu_count() or 1)) as executor:
         done = run_cells(cells, executor, out, on_cell)

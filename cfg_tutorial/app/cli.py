@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 COMMANDS = """
   cfg-tutorial atlas            draw every curve into the folder atlas/
   cfg-tutorial atlas --quick    from the shipped models, without training
+  cfg-tutorial atlas --data FOLDER   of your own data: a folder class/mode/file, or an npz
   cfg-tutorial playground       every slider in one page, for this machine alone
   cfg-tutorial doctor           say what is missing on this machine
 """
@@ -50,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     atlas = commands.add_parser("atlas", help="draw coverage against guidance scale")
     atlas.add_argument("--out", default="atlas", metavar="FOLDER", help="where to (default: atlas)")
     atlas.add_argument("--domains", nargs="+", metavar="NAME", help="which domains (default: all)")
+    said = "your own data instead: an .npz of x, label and perhaps mode, a folder, a .txt of lines"
+    atlas.add_argument("--data", metavar="PATH", help=said)
     atlas.add_argument("--seeds", type=positive, metavar="N", help="training seeds a domain")
     atlas.add_argument("--samples", type=positive, metavar="N", help="samples per scale")
     atlas.add_argument("--workers", type=positive, metavar="N", help="processes, one thread each")

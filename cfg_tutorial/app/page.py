@@ -85,7 +85,8 @@ def _drawn(table: Any, domain: str) -> str:
 
 def about(name: str) -> str:
     """Return what a domain is in a line: our words, or the first line of its class."""
-    return ABOUT.get(name) or (type(load_once(name)).__doc__ or name).split("\n")[0]
+    said = ABOUT.get(name) or getattr(load_once(name), "said", "")
+    return said or (type(load_once(name)).__doc__ or name).split("\n")[0]
 
 
 def _part(name: str) -> str:

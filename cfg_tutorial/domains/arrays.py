@@ -27,11 +27,11 @@ MARGIN = 1.1  # how much farther than held-out rows a valid sample may be
 class Arrays(Domain):
     """Data of one's own, see ``from_arrays``.
 
-    Which rows are of one mode is given or found; classes are equally likely, and each has the
-    modes' shares of its rows.
+    Classes are equally likely, and each has the modes' shares of its rows.
     """
 
     name = "arrays"
+    said = ""  # what the data are, in a line
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Arrays(Domain):
         *,
         name: str,
         kind: str,
-        scale: tuple[Tensor, Tensor],
+        scale: tuple[Any, Any],
         network: Any,
         train_steps: int | None,
         valid_share: float,
@@ -73,7 +73,7 @@ class Arrays(Domain):
             spread = train.x.double().std().item() if sigma_data is None else float(sigma_data)
             self.diffusion = Gaussian(sigma_data=round(spread, 4), p_mean=-0.6, p_std=1.4)
         self.num_shown = {"points": 400, "pictures": 16, "tokens": 12}[kind]
-        self._project = _Projection(train.x, kind, scale[0].numel())
+        self._project = _Projection(train.x, kind, len(scale[0]) if kind == "tokens" else 0)
         self._known = self._project(train.x[train.some(MOST_READ)])
         self._known_mode = train.mode[train.some(MOST_READ)]
         few = int(torch.bincount(self._known_mode, minlength=self.num_modes).min())
@@ -179,7 +179,7 @@ class Arrays(Domain):
         first, second = self.scale
         x = x.detach().cpu()
         if self.kind == "tokens":
-            return first.numpy()[x.clamp(0, len(first) - 1).numpy()]
+            return first[x.clamp(0, len(first) - 1).numpy()]
         return (x.double() * second + first).numpy()
 
     def show(self, x: Tensor, label: Any = None) -> Any:
@@ -198,7 +198,7 @@ class Arrays(Domain):
             x, columns = x[:40], 8
             rows = -(-len(x) // columns)
             figure = Picture(figsize=(0.72 * columns, 0.86 * rows + 0.25), layout="constrained")
-            axes = figure.subplots(rows, columns, squeeze=False).flat
+            axes = [*figure.subplots(rows, columns, squeeze=False).flat]
             _draw_pictures(axes, self, x, mode)
         else:
             x = x[:24]
@@ -355,8 +355,8 @@ def from_arrays(
     Parameters
     ----------
     x : array (n, d) of points, (n, h, w), (n, c, h, w) or (n, h, w, c) of pictures, grey or colour,
-        at most 64 x 64, or (n, length) of ints, which are tokens; a list, numpy array, torch
-        tensor or pandas frame
+        at most 64 x 64, or (n, length) of ints or strings, which are tokens; a list, a numpy array,
+        a torch tensor or a pandas frame
     label : n classes, ints or strings, with gaps or without
     mode : n modes, ints or strings; k-means finds ``num_modes`` clusters unless given, fewer where
         one would have under 2 % of the rows. They are named "cluster k", since nobody has said
@@ -388,7 +388,7 @@ def from_arrays(
     require(ok, "from_arrays", "network", "a module, or a function that makes one", repr(network))
     centres, how = None, "modes given"
     if mode is None:
-        project = _Projection(values, kind, scale[0].numel())
+        project = _Projection(values, kind, len(scale[0]) if kind == "tokens" else 0)
         modes, centres, how = found_modes(project(values), num_modes)
         mode_names = [f"cluster {k}" for k in range(len(centres))]
     else:
@@ -409,8 +409,10 @@ def from_arrays(
         weights=mode_weights,
         sigma_data=sigma_data,
     )
+    counts = f"{len(domain.classes)} classes, {domain.num_modes} modes ({how})"
+    domain.said = f"{len(values)} {kind} of one's own, {counts}"
     if not quiet:
-        print(_said(domain, how))
+        print(_said(domain, counts))
     return domain
 
 
@@ -421,11 +423,10 @@ def _enough(codes: Tensor, names: list[str], what: str) -> None:
     require(not few, "from_arrays", what, expected, f"{dict(list(few.items())[:5])} rows")
 
 
-def _said(domain: Arrays, how: str) -> str:
+def _said(domain: Arrays, size: str) -> str:
     train, held_out = (len(domain.rows[part].x) for part in (False, True))
     shape = " x ".join(map(str, domain.shape))
     made = "your own" if domain._given is not None else type(domain.network()).__name__
-    size = f"{len(domain.classes)} classes, {domain.num_modes} modes ({how})"
     spread = getattr(domain.diffusion, "sigma_data", None)
     more = f", sigma_data {spread}" if spread else ""
     return (

@@ -55,10 +55,10 @@ def numbered(value: Any, name: str, n: int) -> tuple[Tensor, list[str]]:
 
 def rows_of_numbers(
     value: Any, kind: str | None, spread: float
-) -> tuple[Tensor, str, tuple[Tensor, Tensor]]:
+) -> tuple[Tensor, str, tuple[Any, Any]]:
     """Return x (n, *shape), standardised to a deviation ``spread``; its kind; what takes it back.
 
-    Of points and pictures that is (mean, deviation), of tokens (the values, 0).
+    Of points and pictures that is (mean, deviation), of tokens (the values, None).
 
     Raises
     ------
@@ -66,7 +66,8 @@ def rows_of_numbers(
     """
     expected = "rows of numbers, all of one shape"
     array = _array(value, "x", expected)
-    ok = array.dtype.kind in "iufb" and 2 <= array.ndim <= 4 and array.size > 0
+    words = array.dtype.kind in "US" and array.ndim == 2
+    ok = (words or array.dtype.kind in "iufb") and 2 <= array.ndim <= 4 and array.size > 0
     got = f"{array.dtype} of shape {array.shape}"
     require(ok, "from_arrays", "x", f"{expected}, (n, d) to (n, c, h, w), not empty", got)
     if array.dtype.kind == "f":
@@ -75,18 +76,20 @@ def rows_of_numbers(
         got = f"{len(rows)} rows with NaN or inf, {rows[:5].tolist()} ..."
         require(not len(rows), "from_arrays", "x", "finite", got)
     if kind is None:
-        whole = array.ndim == 2 and array.dtype.kind in "iu" and array.dtype != np.uint8
+        whole = array.ndim == 2 and array.dtype.kind in "iuUS" and array.dtype != np.uint8
         kind = "pictures" if array.ndim > 2 else ("tokens" if whole else "points")
     require(kind in KINDS, "from_arrays", "kind", f"one of {KINDS}", repr(kind))
+    alike = bool((array == array[:1]).all())
+    copies = f"{len(array)} copies of one row"
+    require(not alike, "from_arrays", "x", "of rows that differ", copies)
     ok = (array.ndim > 2) == (kind == "pictures")
     require(ok, "from_arrays", "x", f"of the shape of {kind}", f"shape {array.shape}")
     if kind == "tokens":
         return _tokens(array)
+    require(not words, "from_arrays", "x", f"numbers, of {kind}", got)
     if kind == "pictures":
         array = _channels_first(array)
     x = torch.from_numpy(np.ascontiguousarray(array)).float()
-    alike = bool((x == x[:1]).all())
-    require(not alike, "from_arrays", "x", "of rows that differ", f"{len(x)} copies of one row")
     mean, deviation = (x.mean(0), x.std(0)) if kind == "points" else (x.mean(), x.std())
     flat = int((deviation == 0).sum())
     if flat:
@@ -97,8 +100,9 @@ def rows_of_numbers(
     return (x - mean) / deviation, kind, (mean.double(), deviation.double())
 
 
-def _tokens(array: np.ndarray) -> tuple[Tensor, str, tuple[Tensor, Tensor]]:
-    require(array.dtype.kind in "iub", "from_arrays", "x", "ints, of tokens", array.dtype)
+def _tokens(array: np.ndarray) -> tuple[Tensor, str, tuple[Any, Any]]:
+    expected = "ints or strings, of tokens"
+    require(array.dtype.kind in "iubUS", "from_arrays", "x", expected, array.dtype)
     values, codes = np.unique(array, return_inverse=True)
     ok = 1 < len(values) <= MOST_WORDS and array.shape[1] <= MOST_LENGTH
     expected = f"tokens of 2 to {MOST_WORDS} kinds in rows of at most {MOST_LENGTH}; numbers that "
@@ -106,7 +110,7 @@ def _tokens(array: np.ndarray) -> tuple[Tensor, str, tuple[Tensor, Tensor]]:
     got = f"{len(values)} kinds in rows of {array.shape[1]}"
     require(ok, "from_arrays", "x", expected, got)
     x = torch.from_numpy(codes.reshape(array.shape).astype(np.int64))
-    return x, "tokens", (torch.from_numpy(values.astype(np.int64)), torch.zeros(()))
+    return x, "tokens", (values, None)
 
 
 def _channels_first(array: np.ndarray) -> np.ndarray:
