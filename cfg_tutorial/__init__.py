@@ -33,12 +33,14 @@ try:
     from cfg_tutorial.measures import Coverage
     from cfg_tutorial.methods import method
     from cfg_tutorial.models import Empirical, GaussianMixture, TokenMixture, wrap
+    from cfg_tutorial.networks import MLP, Transformer, UNet
     from cfg_tutorial.samplers import (
         sample_ancestral,
         sample_dpmpp_2m,
         sample_euler,
         sample_heun,
         sample_unmask,
+        sampler,
     )
     from cfg_tutorial.sweep import sweep  # at once: a module of this name must not take its place
     from cfg_tutorial.training import fit, load_checkpoint, save_checkpoint
@@ -84,10 +86,13 @@ __all__ = [
     "Empirical",
     "Gaussian",
     "GaussianMixture",
+    "MLP",
     "Masked",
     "Playground",
     "Recordings",
     "TokenMixture",
+    "Transformer",
+    "UNet",
     "check",
     "check_domain",
     "composed",
@@ -115,6 +120,7 @@ __all__ = [
     "sample_euler",
     "sample_heun",
     "sample_unmask",
+    "sampler",
     "save_checkpoint",
     "save_wav",
     "source",

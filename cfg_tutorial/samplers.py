@@ -41,11 +41,13 @@ def _sampler(check: Callable[..., tuple[Tensor, Tensor]]) -> Callable[[Any], Any
             x, levels = check(name, **bound.arguments)
             label = check_label(label, len(x), getattr(model, "null_label", None), name)
             label = label.to(x.device)
-            rows = check_rows(bound.arguments["rows"], len(x), name)
+            rows = check_rows(bound.arguments.get("rows"), len(x), name)
             seed = check_int(bound.arguments.get("seed", 0), name, "seed")
             require(seed >= 0, name, "seed", "an int >= 0", seed)
             given = zip(bound.arguments, (model, x, levels, label), strict=False)
-            bound.arguments.update({**dict(given), "rows": rows})
+            bound.arguments.update(dict(given))
+            if "rows" in bound.arguments:
+                bound.arguments["rows"] = rows
             states = rule(*bound.args, **bound.kwargs)
             return evaluated(model, _run(model, states, levels, label, rows))
 
@@ -122,6 +124,28 @@ def _run(
     for level in levels[:-1]:
         tell(model, "step", level)
         yield next(states)
+
+
+def sampler(rule: Callable[..., Iterator[Tensor]]) -> Callable[..., Iterator[Tensor]]:
+    """Make a sampler of a rule of one's own; a decorator.
+
+    Parameters
+    ----------
+    rule : generator (model, x, sigmas, label) of states x (n, *shape), one per step, the last at
+        sigma 0; it may take ``seed`` and ``rows`` too, which ``domain.sample`` then gives
+
+    Returns
+    -------
+    callable as ``sample_euler``: what it is given is checked; the model evaluates, without
+    gradients, and is told of the run's start and steps
+
+    Lesson: 11_your_own.
+    """
+    require(callable(rule), "sampler", "rule", "a function", repr(rule))
+    names = [*inspect.signature(rule).parameters]
+    expected = "a generator (model, x, sigmas, label, ...)"
+    require(len(names) >= 4, "sampler", "rule", expected, f"{rule.__name__}({', '.join(names)})")
+    return _sampler(_check_x)(rule)
 
 
 @_sampler(_check_x)
