@@ -273,16 +273,16 @@ DROPPED = "training.test_labels_are_dropped_in_training"
 IS_NULL = "(label == null)"
 COIN = "torch.rand(len(label), generator=generator, device=device)"
 LABELS = [
-    trap("the null label is 0", "Guided.forward",
+    trap("the null label is 0", "Scaled.branches",
          {"_like(self.null_label, label)": "_like(0, label)"}, LAW, FIXED_POINT),
-    trap("the null label is 1000", "Guided.forward",
+    trap("the null label is 1000", "Scaled.branches",
          {"_like(self.null_label, label)": "_like(1000, label)"}, LAW),
-    trap("one part alone becomes null", "Guided.forward",
+    trap("one part alone becomes null", "Scaled.branches",
          {"_like(self.null_label, label)":
           "torch.cat([_like(self.null_label, label)[:, :1], label[:, 1:]], 1)"}, TOGETHER),
-    trap("a row with one part missing counts as null", "Guided.forward",
+    trap("a row with one part missing counts as null", "Scaled.branches",
          {f"{IS_NULL}.all(1)": f"{IS_NULL}.any(1)"}, TOGETHER),
-    trap("the null label costs two forwards", "Guided.forward",
+    trap("the null label costs two forwards", "Scaled.branches",
          {"bool(is_null.any())": "False"}, FIXED_POINT),
     trap("one level for a whole batch", "predictions",
          {"_joined([_rows(level, rows[i]) for i in own]) if level.ndim else level":
@@ -447,8 +447,8 @@ NETWORKS = [
     trap("v has the wrong sign", "Denoiser._slice",
          {VELOCITY: "norm**2 * x + sigma * norm * output"}, wrapped("v")),
     trap("the input is not scaled", "Denoiser._slice",
-         {"x * norm if self.scale_input else x": "x"}, wrapped("x0")),
-    trap("the network gets sigma for its timestep", "Denoiser._slice",
+         {"x * norm if self.scale_input or flow else x": "x"}, wrapped("x0")),
+    trap("the network gets sigma for its timestep", "_Wrapped._asked",
          {"self.level_input(levels) if self.level_input else levels": "levels"},
          wrapped("x0", timestep=True)),
 ]
@@ -635,7 +635,8 @@ TOKENS = [
          {f"{LUCK}.to(x0.device).masked_fill(~real, torch.inf)": f"{LUCK}.to(x0.device)"},
          "tokens.test_corrupt_never_masks_padding"),
     trap("logits are taken for log-probabilities", "TokenModel._slice",
-         {"logits.log_softmax(-1)": "logits"},
+         {"self._asked(x, level.expand(len(x)), label).log_softmax(-1)":
+          "self._asked(x, level.expand(len(x)), label)"},
          "tokens.test_wrapped_logits_become_log_probabilities",
          by("text.test_networks_are_told_the_label_and_answer_with_laws_of_words", learned=BERT)),
     trap("a label out of range is another token", "TokenModel._slice",
@@ -725,7 +726,7 @@ WIDGETS = [
     trap("the slider guides nothing", "Domain.states_at_scales",
          {"method(model, scale.repeat_interleave(n))": "model"}, SHOWN),
     trap("the guided levels are all of them", "Explorer.work",
-         {"functools.partial(in_interval, lo=lo, hi=hi)": "guided"}, anew("hi", 3)),
+         {"functools.partial(_windowed, self.method, lo, hi)": "guided"}, anew("hi", 3)),
     trap("the bars' lines are another class's weights", "_bars",
          {"domain.mode_weights[label]": "domain.mode_weights[0]"}, anew("label", 1)),
     trap("what is overtaken goes on", "Explorer._change",

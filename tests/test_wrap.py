@@ -204,9 +204,13 @@ def test_what_cannot_be_wrapped_is_named():
         return x
 
     how = {"num_classes": 2}
-    message(lambda: ct.wrap(lambda x, t: x, **how), "'net'", "(x, level, label)", "(x, t)")
-    message(lambda: ct.wrap(unet(), call="text", **how), "'net'", "text")
-    message(lambda: ct.wrap(net, call=lambda x: x, **how), "'call'", "condition")
+    x, label = torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)
+    asked = x, torch.tensor(1.0), label
+    two = ct.wrap(lambda x, t: x, **how)
+    message(lambda: two(*asked), "'net'", "(x, level, label)", "(x, t)")
+    message(lambda: ct.guided(two, 2.0)(*asked), "'net'", "(x, t)")
+    message(lambda: ct.wrap(unet(), call="text", **how)(*asked), "'net'", "text")
+    message(lambda: ct.wrap(net, call=lambda x: x, **how)(*asked), "'call'", "condition")
     message(lambda: ct.wrap(net, call=3, **how), "'call'", "3")
     message(lambda: ct.wrap(net, "noise", **how), "'predicts'", "noise")
     message(lambda: ct.wrap(net, scheduler=object(), **how), "'scheduler'", "object")
@@ -218,7 +222,6 @@ def test_what_cannot_be_wrapped_is_named():
     message(lambda: ct.wrap(net, conditions=ragged, null=torch.ones(2)), "'conditions'", "list")
     message(lambda: ct.wrap(net, null=torch.ones(2), **how), "'null'", "conditions")
     odd = ct.wrap(lambda x, level, label: {"x": x}, **how)
-    x, label = torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)
     message(lambda: odd(x, torch.tensor(1.0), label), "'net'", "dict", ".sample")
     table = ct.wrap(
         net, call=lambda net, x, t, c: x, conditions=torch.ones(2, 3), null=torch.ones(3)

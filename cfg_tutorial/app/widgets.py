@@ -121,7 +121,7 @@ class Explorer(widgets.VBox):
             where += f", method {getattr(method, '__name__', 'of your own')}"
         if (lo, hi) != (self.lo.options[0][1], self.hi.options[-1][1]):
             require(lo < hi, "explore", "lo, hi", "0 <= lo < hi", f"{lo}, {hi}")
-            method = functools.partial(_in_window, self.method, lo, hi)
+            method = functools.partial(_windowed, self.method, lo, hi)
             where += f", guided at levels {lo:.3g} to {hi:.3g} only"
         how = {"num_steps": self.steps.value, "seed": self.seed.value, "method": method}
         states, total = self.domain.states_at_scales(self.model, self.scales, self.n, label, **how)
@@ -240,7 +240,7 @@ class Explorer(widgets.VBox):
         return plots.image_bytes(figure, dpi=DPI)
 
 
-def _in_window(method: Any, lo: float, hi: float, model: Any, scales: Any) -> Any:
+def _windowed(method: Any, lo: float, hi: float, model: Any, scales: Any) -> Any:
     return method(model, interval(scales, lo=lo, hi=hi))
 
 

@@ -75,6 +75,9 @@ class _Wrapped(nn.Module):
         except (IndexError, RuntimeError):  # checked only now: a step should cost the network
             check_label(label, len(x), self.null_label, "model")
             raise
+        except TypeError:
+            _check_takes(self.net, self.call)
+            raise
 
     def _slice(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
         raise NotImplementedError("Denoiser and TokenModel say how.")
@@ -142,7 +145,7 @@ def _table(conditions: Any, null: Any) -> Tensor | None:
 
 
 def _check_takes(net: Any, call: Any) -> None:
-    """Raise a ValueError where it can be seen that a network is not called with such arguments."""
+    """Raise a ValueError where a network cannot be called with such arguments."""
     asked = call if callable(call) else net.forward if isinstance(net, nn.Module) else net
     try:
         given = inspect.signature(asked)
@@ -232,7 +235,6 @@ def wrap(
     num_classes = getattr(net, "num_classes", None) if num_classes is None else num_classes
     ok = call is None or callable(call) or isinstance(call, str)
     require(ok, "wrap", "call", "a function, or an argument's name", repr(call))
-    _check_takes(net, call)
     expected = "given where net has no such attribute"
     require(num_classes is not None, "wrap", "num_classes", expected, None)
     null_label = getattr(net, "null_label", num_classes) if null_label is None else null_label
