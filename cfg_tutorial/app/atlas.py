@@ -43,7 +43,7 @@ def main(args: Any) -> int:
     domains = args.domains or list(DOMAINS)
     try:
         try:
-            if args.data:
+            if getattr(args, "data", None):
                 domains = [_own(args)]
             _check(args, domains)
         except ValueError as error:
