@@ -170,7 +170,7 @@ prediction
 #
 # *Difficulty: ●●●.*
 #
-# So far the sampler was finished. Now write its parts yourself: hide words, reveal words, and
+# So far the sampler was given. Now write its parts yourself: hide words, reveal words, and
 # learn. What works for two places works for any number.
 #
 # ### Step 1: hide
@@ -251,7 +251,7 @@ ct.check.masked_loss(my_masked_loss)
 #
 # Now a language with a grammar. A review has eight words: determiner, thing, verb, judgement, *and*
 # or *but*, determiner, part of the thing, judgement. Its **class** is *good* or *bad*. Its **mode**
-# is the topic, one of eight. Good reviews are mostly about food and bad ones mostly about coats,
+# is the topic, one of eight. Good reviews are most often about food and bad ones about coats,
 # with the weights of notebook 01. Each of the two judgements fits the class with probability .7.
 # Where they agree the review says *and*, else *but*.
 
@@ -330,8 +330,9 @@ followed
 # drops labels as in notebook 01. It takes 30 to 60 seconds. If you would rather not wait, set
 # `READY_MADE = True`: the same network, trained a little longer, ships with the package.
 #
-# How good is it? No model can have a smaller loss than the entropy of the class, and the exact
-# model has just that. The cell takes the same sentences and the same masks for both.
+# How good is it? No model can on average have a smaller loss than the entropy of the class (the
+# bar's last number is of a few sentences, and luck can put it below), and the exact model has just
+# that. The cell takes the same sentences and the same masks for both.
 
 # %%
 READY_MADE = False
@@ -437,8 +438,9 @@ ct.explore(domain, learned)
 #    for coverage. A word that either prediction forbids must stay forbidden.
 # 2. For one masked word, guided sampling is the tilted law. For more it is not: a word that is
 #    drawn first does not know what can follow. Words drawn at once do not know of each other.
-# 3. Guidance multiplies a network's errors. Errors that hardly show at scale 1 cost topics and
-#    grammar at scale 8.
+# 3. Guidance multiplies the errors in which a network's two predictions differ (what both share
+#    stays as it is, as in notebook 02). Errors that hardly show at scale 1 cost topics and grammar
+#    at scale 8.
 #
 # **Limits.** A grammar of eight places is not language: a network finds its law in a minute, and
 # nothing in it is creative. This is one training seed, and another errs on other topics. Between
